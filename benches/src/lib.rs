@@ -1,0 +1,1 @@
+//! Benches of rtcmesh and comparisons with other implementations.

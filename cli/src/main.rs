@@ -1,0 +1,2 @@
+//! The program rtcmesh.
+fn main() {}

@@ -1,0 +1,7 @@
+//! Sans-IO core of rtcmesh.
+
+pub mod error;
+pub mod id;
+pub mod net;
+pub mod rng;
+pub mod time;

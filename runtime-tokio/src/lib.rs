@@ -1,0 +1,1 @@
+//! rtcmesh on tokio.

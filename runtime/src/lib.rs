@@ -1,0 +1,1 @@
+//! The async driver of rtcmesh, generic over a small Runtime trait.

@@ -1,0 +1,1 @@
+//! Deterministic simulation of rtcmesh meshes, and the project's suites.
