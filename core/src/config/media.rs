@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::config::within;
 use crate::error::ConfigError;
+use crate::media::VideoCodec;
 
 /// What the application gets of received audio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -65,18 +66,6 @@ impl AudioSettings {
         within("audio.complexity", self.complexity, 0, 10, "")?;
         within("audio.expected_loss_percent", self.expected_loss_percent, 0, 100, " %")
     }
-}
-
-/// A video codec whose encoded frames can pass through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum VideoCodec {
-    /// VP8 (RFC 7741).
-    Vp8,
-    /// VP9 (RFC 9628).
-    Vp9,
-    /// H.264 (RFC 6184), frames in Annex B format.
-    H264,
 }
 
 /// Video: encoded frames pass through, both ways.

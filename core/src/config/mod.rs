@@ -12,7 +12,7 @@ use crate::error::ConfigError;
 use crate::id::PeerId;
 
 pub use ice::{IcePolicy, TurnServer};
-pub use media::{AudioSettings, DataChannelMode, ReceivedAudio, VideoCodec, VideoSettings};
+pub use media::{AudioSettings, DataChannelMode, ReceivedAudio, VideoSettings};
 pub use patch::ConfigPatch;
 
 /// Whom a transport connects to by itself.

@@ -1,0 +1,117 @@
+//! What applications send and receive: audio, video and messages, all shared and never copied.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// A video codec whose encoded frames can pass through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum VideoCodec {
+    /// VP8 (RFC 7741).
+    Vp8,
+    /// VP9 (RFC 9628).
+    Vp9,
+    /// H.264 (RFC 6184), frames in Annex B format.
+    H264,
+}
+
+impl VideoCodec {
+    /// The codec's name in SDP (`a=rtpmap`).
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Vp8 => "VP8",
+            Self::Vp9 => "VP9",
+            Self::H264 => "H264",
+        }
+    }
+}
+
+/// Interleaved samples, −1.0 to 1.0.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AudioBuffer {
+    /// The samples, channel by channel within each instant: a multiple of `channels` in number.
+    pub samples: Arc<[f32]>,
+    /// Samples per second and channel: 8,000 to 48,000.
+    pub sample_rate: u32,
+    /// 1 or 2.
+    pub channels: u16,
+}
+
+/// One Opus packet (RFC 6716, section 3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncodedAudio {
+    /// The packet.
+    pub opus: Arc<[u8]>,
+    /// How much audio it carries: 2.5 to 120 ms.
+    pub duration: Duration,
+}
+
+/// One encoded video frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncodedVideo {
+    /// Its codec.
+    pub codec: VideoCodec,
+    /// The encoded frame: H.264 in Annex B format, VP8 and VP9 as the encoder gave it.
+    pub data: Arc<[u8]>,
+    /// When it was captured, on any timeline that starts at zero: the RTP timestamp follows from it.
+    pub timestamp: Duration,
+    /// Whether it can be decoded without any other (received frames tell, sent ones need not).
+    pub keyframe: bool,
+}
+
+/// What `send_to_peer` and `broadcast` take.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum RuntimeData {
+    /// Raw audio, encoded as Opus once for all its receivers.
+    Audio(AudioBuffer),
+    /// Audio that is Opus already.
+    EncodedAudio(EncodedAudio),
+    /// Video that is encoded already.
+    Video(EncodedVideo),
+    /// Text, over the data channel.
+    Text(Arc<str>),
+    /// JSON, over the data channel: arrives as JSON at rtcmesh peers where it was fragmented, else as text.
+    Json(Value),
+    /// Bytes, over the data channel.
+    Binary(Arc<[u8]>),
+}
+
+/// A message of a data channel.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum DataMessage {
+    /// UTF-8 text.
+    Text(Arc<str>),
+    /// JSON: sent as text.
+    Json(Value),
+    /// Bytes.
+    Binary(Arc<[u8]>),
+}
+
+impl DataMessage {
+    /// The largest message, in bytes: 16 MB.
+    pub const MAX_SIZE: usize = 16 * 1024 * 1024;
+
+    /// A text message.
+    pub fn text(text: impl Into<Arc<str>>) -> Self {
+        Self::Text(text.into())
+    }
+
+    /// A binary message.
+    pub fn binary(bytes: impl Into<Arc<[u8]>>) -> Self {
+        Self::Binary(bytes.into())
+    }
+}
+
+/// How hard a data message is tried to be delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Reliability {
+    /// Delivered, in order among the reliable messages of its size class (fragmented or not).
+    Reliable,
+    /// Sent once, in no order.
+    Unreliable,
+}

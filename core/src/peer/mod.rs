@@ -1,0 +1,349 @@
+//! One remote peer: its negotiation, path, media and data. The only module that names the engine.
+//!
+//! [`Peer`] keeps the engine's single-mutation rule by itself: every method that changes something
+//! drains all outputs before it returns, so nobody above can break it. A fault of the engine, an
+//! error or a panic, ends the one peer with a reason.
+
+mod channels;
+mod drive;
+mod engine;
+mod fragment;
+mod media;
+mod negotiation;
+mod sdp;
+mod stats;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use str0m::{IceConnectionState, Rtc};
+
+use crate::error::PeerFault;
+use crate::id::RequestId;
+use crate::media::{DataMessage, EncodedVideo, Reliability, VideoCodec};
+use crate::rng::Rng;
+use crate::time::Deadline;
+
+use channels::Channels;
+pub use engine::{Engine, warm_up};
+use media::Media;
+use negotiation::Negotiation;
+pub(crate) use stats::PeerFigures;
+
+/// What one connection wishes and is allowed.
+#[derive(Debug, Clone)]
+pub(crate) struct PeerConfig {
+    /// Audio is offered.
+    pub(crate) audio: bool,
+    /// Video is offered.
+    pub(crate) video: bool,
+    /// Data channels are offered.
+    pub(crate) data: bool,
+    /// The video codec offered first.
+    pub(crate) video_codec: VideoCodec,
+    /// Video packets kept for retransmission.
+    pub(crate) retransmission_packets: usize,
+    /// The other side is this library: DTLS 1.3, SNAP, the fragment channel.
+    pub(crate) remote_is_rtcmesh: bool,
+    /// Our offer stands when both sides offer at once: our id is the greater one.
+    pub(crate) impolite: bool,
+}
+
+impl Default for PeerConfig {
+    fn default() -> Self {
+        Self {
+            audio: true,
+            video: false,
+            data: true,
+            video_codec: VideoCodec::Vp9,
+            retransmission_packets: 256,
+            remote_is_rtcmesh: false,
+            impolite: false,
+        }
+    }
+}
+
+/// What has to be told to the other side through signaling.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Signal {
+    Offer {
+        request: RequestId,
+        sdp: String,
+    },
+    Answer {
+        request: RequestId,
+        sdp: String,
+    },
+    /// An empty candidate is the end of candidates.
+    Candidate {
+        request: RequestId,
+        candidate: String,
+        mid: Option<String>,
+    },
+}
+
+/// What happened to the connection.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum PeerEvent {
+    /// A path was found and encrypted, for the first time.
+    Connected,
+    /// The path is lost.
+    Lost,
+    /// The path is back.
+    Restored,
+    /// The other side closed the connection.
+    Closed,
+    /// It is over, by a fault.
+    Failed(PeerFault),
+    /// A data channel can be used.
+    ChannelOpen(&'static str),
+    /// A message arrived.
+    Data(DataMessage, Reliability),
+    /// The send buffer has run low after it had been high.
+    BufferedAmountLow,
+    /// The other side wants a keyframe of the video that it gets.
+    KeyframeRequested,
+}
+
+/// Media that arrived, in the order of arrival.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum PeerMedia {
+    Audio {
+        /// When its packet arrived.
+        arrived: Instant,
+        /// The RTP sequence number, extended over its wraparounds.
+        sequence: u64,
+        /// The RTP timestamp, at 48 kHz.
+        rtp: u32,
+        opus: Arc<[u8]>,
+        /// RFC 6464's level in dBov, −127 to 0, where it was sent.
+        level: Option<i8>,
+    },
+    Video {
+        frame: EncodedVideo,
+        /// Whether nothing was lost since the frame before.
+        contiguous: bool,
+    },
+}
+
+/// Where a connection stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    Connecting,
+    Connected,
+    Lost,
+    Closed,
+}
+
+/// A datagram on its way out: from a local address to a remote one.
+#[derive(Debug)]
+pub(crate) struct Outbound {
+    pub(crate) local: SocketAddr,
+    pub(crate) remote: SocketAddr,
+    pub(crate) payload: Vec<u8>,
+}
+
+#[derive(Debug, Default)]
+struct Queues {
+    transmits: VecDeque<Outbound>,
+    signals: VecDeque<Signal>,
+    events: VecDeque<PeerEvent>,
+    media: VecDeque<PeerMedia>,
+}
+
+/// One remote peer.
+pub(crate) struct Peer {
+    engine: Engine,
+    config: PeerConfig,
+    rng: Rng,
+    rtc: Rtc,
+    now: Instant,
+    /// When the engine wants to be called.
+    next: Option<Instant>,
+    state: State,
+    locals: Vec<SocketAddr>,
+    negotiation: Negotiation,
+    media: Media,
+    channels: Channels,
+    figures: PeerFigures,
+    out: Queues,
+}
+
+impl Peer {
+    /// A connection that has not been negotiated.
+    pub(crate) fn new(
+        engine: &Engine,
+        config: PeerConfig,
+        mut rng: Rng,
+        now: Instant,
+    ) -> Result<Self, PeerFault> {
+        let rtc = engine.build(&config, &mut rng, now)?;
+        Ok(Self {
+            engine: engine.clone(),
+            rng,
+            rtc,
+            now,
+            next: None,
+            state: State::Connecting,
+            locals: Vec::new(),
+            negotiation: Negotiation::new(&config),
+            media: Media::default(),
+            channels: Channels::new(&config),
+            figures: PeerFigures::default(),
+            out: Queues::default(),
+            config,
+        })
+    }
+
+    /// A local address becomes a host candidate, told to the other side as soon as there is a
+    /// negotiation that can carry it.
+    pub(crate) fn add_local(&mut self, now: Instant, address: SocketAddr) {
+        if self.locals.contains(&address) {
+            return;
+        }
+        self.locals.push(address);
+        if self.negotiation.trickles() {
+            self.trickle(now, &[address]);
+        }
+    }
+
+    /// A datagram that belongs to this peer, received at the local address.
+    pub(crate) fn handle_datagram(
+        &mut self,
+        now: Instant,
+        local: SocketAddr,
+        remote: SocketAddr,
+        payload: &[u8],
+    ) {
+        self.figures.bytes_in += payload.len() as u64;
+        self.receive(now, local, remote, payload);
+        self.follow_up(now);
+    }
+
+    /// Time has passed. A call before [`Peer::poll_timeout`] is a no-op.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        if self.next.is_some_and(|next| next <= now) {
+            self.drive(now, |_| Ok(()));
+        }
+        self.channels.expire(now, &mut self.figures);
+        if self.channels.missing_due(now) {
+            self.open_missing(now);
+        }
+        self.follow_up(now);
+    }
+
+    /// Says goodbye (RTCP BYE, DTLS close_notify) and ends.
+    pub(crate) fn close(&mut self, now: Instant) {
+        if self.state == State::Closed {
+            return;
+        }
+        self.drive(now, |peer| peer.rtc.close());
+        self.state = State::Closed;
+        self.next = None;
+    }
+
+    /// The rest of what has to be done after the engine has been drained.
+    fn follow_up(&mut self, now: Instant) {
+        if self.channels.busy() {
+            self.pump(now);
+        }
+        if self.negotiation.pending_wish() {
+            self.negotiate(now);
+        }
+    }
+
+    pub(crate) fn poll_transmit(&mut self) -> Option<Outbound> {
+        let outbound = self.out.transmits.pop_front()?;
+        self.figures.bytes_out += outbound.payload.len() as u64;
+        Some(outbound)
+    }
+
+    pub(crate) fn poll_signal(&mut self) -> Option<Signal> {
+        self.out.signals.pop_front()
+    }
+
+    pub(crate) fn poll_event(&mut self) -> Option<PeerEvent> {
+        self.out.events.pop_front()
+    }
+
+    pub(crate) fn poll_media(&mut self) -> Option<PeerMedia> {
+        self.out.media.pop_front()
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Deadline> {
+        if self.state == State::Closed {
+            return None;
+        }
+        let engine = self.next.map(|at| Deadline::new(at, "engine"));
+        Deadline::earliest(engine, self.channels.poll_timeout())
+    }
+
+    pub(crate) fn state(&self) -> State {
+        self.state
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        self.state == State::Connected
+    }
+
+    /// The ICE fragment by which the other side's first packets name this connection.
+    pub(crate) fn ufrag(&mut self) -> String {
+        self.rtc.direct_api().local_ice_credentials().ufrag
+    }
+
+    pub(crate) fn config(&self) -> &PeerConfig {
+        &self.config
+    }
+
+    pub(crate) fn figures(&self) -> &PeerFigures {
+        &self.figures
+    }
+
+    pub(crate) fn local_addresses(&self) -> &[SocketAddr] {
+        &self.locals
+    }
+
+    /// What became of the candidates, for the reason of a failure.
+    pub(crate) fn tried(&self) -> String {
+        self.negotiation.tried(&self.locals)
+    }
+
+    /// The certificate's fingerprint that the other side's description stated and its DTLS proved.
+    pub(crate) fn remote_fingerprint(&self) -> Option<&str> {
+        self.negotiation.remote().and_then(|remote| remote.fingerprint.as_deref())
+    }
+
+    /// The engine, for comparing our demultiplexer with its naive scan.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn accepts(
+        &self,
+        now: Instant,
+        local: SocketAddr,
+        remote: SocketAddr,
+        payload: &[u8],
+    ) -> bool {
+        use str0m::net::{Protocol, Receive};
+        Receive::new(Protocol::Udp, remote, local, payload)
+            .is_ok_and(|receive| self.rtc.accepts(&str0m::Input::Receive(now, receive)))
+    }
+}
+
+impl std::fmt::Debug for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Peer").field("state", &self.state).finish_non_exhaustive()
+    }
+}
+
+/// How the engine's ICE state looks from outside.
+fn path_is_up(state: IceConnectionState) -> bool {
+    matches!(state, IceConnectionState::Connected | IceConnectionState::Completed)
+}
+
+/// A duration as a number of 48 kHz samples.
+fn samples_48k(duration: Duration) -> u64 {
+    (duration.as_nanos() * 48 / 1_000_000) as u64
+}

@@ -1,0 +1,388 @@
+//! Offers, answers and candidates (RFC 9429, RFC 8838), and what happens when both sides offer.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use str0m::Candidate;
+use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
+use str0m::channel::ChannelConfig;
+use str0m::media::{Direction, MediaKind};
+use str0m::net::Protocol;
+
+use super::sdp::{self, Description};
+use super::{Peer, PeerConfig, Signal, State};
+use crate::error::PeerFault;
+use crate::id::RequestId;
+
+/// The most remote candidates of one negotiation: what real peers send is below 20, and each costs
+/// checks with every address of ours.
+const MAX_CANDIDATES: usize = 64;
+
+/// The state of offer and answer, and what is still wished for.
+pub(super) struct Negotiation {
+    /// Our offer that has no answer.
+    offered: Option<Offered>,
+    /// The latest description of the other side.
+    remote: Option<Description>,
+    /// The negotiation that the remote description belongs to: whose candidates may be applied.
+    current: Option<RequestId>,
+    /// Candidates of our offer that overtook its answer.
+    early: Vec<String>,
+    candidates: usize,
+    unresolved: usize,
+    mid: Option<String>,
+    wishes: Wishes,
+}
+
+struct Offered {
+    request: RequestId,
+    pending: SdpPendingOffer,
+    wishes: Wishes,
+}
+
+/// What the next offer should bring. A wish is forgotten only when an answer or an offer of the
+/// other side has settled it: a rollback loses none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Wishes {
+    audio: bool,
+    video: bool,
+    data: bool,
+    restart: bool,
+}
+
+impl Wishes {
+    fn any(self) -> bool {
+        self.audio || self.video || self.data || self.restart
+    }
+}
+
+impl Negotiation {
+    pub(super) fn new(config: &PeerConfig) -> Self {
+        Self {
+            offered: None,
+            remote: None,
+            current: None,
+            early: Vec::new(),
+            candidates: 0,
+            unresolved: 0,
+            mid: None,
+            wishes: Wishes {
+                audio: config.audio,
+                video: config.video,
+                data: config.data,
+                restart: false,
+            },
+        }
+    }
+
+    /// Whether there is a negotiation that can carry candidates.
+    pub(super) fn trickles(&self) -> bool {
+        self.request().is_some()
+    }
+
+    fn request(&self) -> Option<&RequestId> {
+        self.offered.as_ref().map(|offered| &offered.request).or(self.current.as_ref())
+    }
+
+    /// Whether an offer should go out now: something is wished, nothing is under way, and the
+    /// first exchange is over (who begins that one is decided above).
+    pub(super) fn pending_wish(&self) -> bool {
+        self.offered.is_none() && self.remote.is_some() && self.wishes.any()
+    }
+
+    pub(super) fn remote(&self) -> Option<&Description> {
+        self.remote.as_ref()
+    }
+
+    pub(super) fn wish_data(&mut self) {
+        self.wishes.data = true;
+    }
+
+    pub(super) fn tried(&self, locals: &[SocketAddr]) -> String {
+        if self.remote.is_none() {
+            return "no description of the other side arrived".into();
+        }
+        format!(
+            "{} local and {} remote candidates were tried ({} names could not be resolved)",
+            locals.len(),
+            self.candidates,
+            self.unresolved
+        )
+    }
+}
+
+impl Peer {
+    /// Wishes for a video section, beside what there is.
+    pub(crate) fn wish_video(&mut self, now: Instant) {
+        if self.media.video.is_none() {
+            self.negotiation.wishes.video = true;
+            if self.negotiation.pending_wish() {
+                self.negotiate(now);
+            }
+        }
+    }
+
+    /// Wishes for an ICE restart (RFC 8445, section 9): new credentials, new checks.
+    pub(crate) fn restart_ice(&mut self, now: Instant) {
+        self.negotiation.wishes.restart = true;
+        if self.negotiation.pending_wish() {
+            self.negotiate(now);
+        }
+    }
+
+    /// Whether an offer of ours waits for its answer.
+    pub(crate) fn has_offered(&self) -> bool {
+        self.negotiation.offered.is_some()
+    }
+
+    /// Whether a description belongs to this very connection: another session id is a peer that has
+    /// begun anew (a reloaded page).
+    pub(crate) fn continues(&self, sdp: &str) -> bool {
+        let known = self.negotiation.remote.as_ref().and_then(|remote| remote.session.as_ref());
+        known.is_none_or(|known| sdp::scan(sdp).session.as_ref() == Some(known))
+    }
+
+    /// Makes an offer of all that is wished and not there yet.
+    pub(crate) fn negotiate(&mut self, now: Instant) {
+        if self.negotiation.offered.is_some() || self.state == State::Closed {
+            return;
+        }
+        let wishes = self.negotiation.wishes;
+        if wishes.restart {
+            // The new credentials are the engine's own: from our generator all the same.
+            fastrand::seed(self.rng.next_u64());
+        }
+        let offer = self.drive(now, |peer| Ok(peer.apply(wishes)));
+        match offer {
+            Some(Some((sdp, pending))) => {
+                let Some(request) = RequestId::new(self.rng.hex(16)) else { return };
+                self.negotiation.mid = sdp::first_mid(&sdp);
+                self.negotiation.early.clear();
+                self.negotiation.offered =
+                    Some(Offered { request: request.clone(), pending, wishes });
+                self.out.signals.push_back(Signal::Offer { request, sdp });
+                self.trickle_all(now);
+            }
+            // Nothing needs a negotiation: what was wished is there.
+            Some(None) => self.negotiation.wishes = Wishes::default(),
+            None => {}
+        }
+    }
+
+    fn apply(&mut self, wishes: Wishes) -> Option<(String, SdpPendingOffer)> {
+        let labels = self.channels.labels_to_open();
+        let mut api = self.rtc.sdp_api();
+        let mut video = None;
+        let mut audio = None;
+        if wishes.audio && self.media.audio.is_none() {
+            audio = Some(api.add_media(MediaKind::Audio, Direction::SendRecv, None, None, None));
+        }
+        if wishes.video && self.media.video.is_none() {
+            video = Some(api.add_media(MediaKind::Video, Direction::SendRecv, None, None, None));
+        }
+        if wishes.data {
+            for label in labels {
+                let id = api.add_channel_with_config(channel_config(label));
+                self.channels.opened(label, id);
+            }
+        }
+        if wishes.restart {
+            api.ice_restart(true);
+        }
+        self.media.offered(audio, video);
+        api.apply().map(|(offer, pending)| (offer.to_sdp_string(), pending))
+    }
+
+    /// An offer of the other side.
+    pub(crate) fn handle_offer(&mut self, now: Instant, request: &RequestId, text: &str) {
+        if self.state == State::Closed {
+            return;
+        }
+        let parsed = std::panic::catch_unwind(|| SdpOffer::from_sdp_string(text));
+        let Ok(Ok(offer)) = parsed else {
+            return self.refuse_description("offer", parsed.ok().and_then(Result::err));
+        };
+        if self.negotiation.offered.is_some() {
+            if self.config.impolite {
+                // Ours stands: the other side drops its own and answers (RFC 9429's rollback).
+                self.figures.glare += 1;
+                return;
+            }
+            self.roll_back(now);
+        }
+        let Some(answer) = self.drive(now, |peer| peer.rtc.sdp_api().accept_offer(offer)) else {
+            return;
+        };
+        let sdp = answer.to_sdp_string();
+        self.negotiation.mid = sdp::first_mid(&sdp);
+        self.described(request, text);
+        self.negotiation.wishes.restart = false;
+        self.settle();
+        self.out.signals.push_back(Signal::Answer { request: request.clone(), sdp });
+        self.trickle_all(now);
+    }
+
+    /// Drops our offer. Before the first exchange the connection begins anew, so that nothing of
+    /// the dropped offer is left in the engine.
+    fn roll_back(&mut self, now: Instant) {
+        self.figures.glare += 1;
+        self.negotiation.offered = None;
+        self.media.rolled_back();
+        self.channels.rolled_back();
+        if self.negotiation.remote.is_none() {
+            match self.engine.build(&self.config, &mut self.rng, now) {
+                Ok(rtc) => {
+                    self.rtc = rtc;
+                    self.next = None;
+                }
+                Err(fault) => self.fail(fault),
+            }
+        }
+    }
+
+    /// The answer to our offer; any other is counted and dropped.
+    pub(crate) fn handle_answer(&mut self, now: Instant, request: &RequestId, text: &str) {
+        let Some(offered) = self.negotiation.offered.take_if(|o| o.request == *request) else {
+            self.figures.stale += 1;
+            return;
+        };
+        let parsed = std::panic::catch_unwind(|| SdpAnswer::from_sdp_string(text));
+        let Ok(Ok(answer)) = parsed else {
+            self.negotiation.offered = Some(offered);
+            return self.refuse_description("answer", parsed.ok().and_then(Result::err));
+        };
+        let Offered { pending, wishes, .. } = offered;
+        let accepted = self.drive(now, |peer| peer.rtc.sdp_api().accept_answer(pending, answer));
+        if accepted.is_none() {
+            return;
+        }
+        self.described(request, text);
+        let left = &mut self.negotiation.wishes;
+        // What was offered is settled, even where the other side refused it.
+        *left = Wishes {
+            audio: left.audio && !wishes.audio,
+            video: left.video && !wishes.video,
+            data: left.data && !wishes.data,
+            restart: left.restart && !wishes.restart,
+        };
+        self.media.answered();
+        self.settle();
+        for candidate in std::mem::take(&mut self.negotiation.early) {
+            self.add_remote(now, &candidate);
+        }
+    }
+
+    /// A wrong description ends a connection that is still being made; a live one goes on without it.
+    fn refuse_description(&mut self, what: &str, error: Option<impl std::fmt::Display>) {
+        self.figures.malformed += 1;
+        if self.state == State::Connecting {
+            let reason = error.map_or_else(|| "not readable".to_owned(), |e| e.to_string());
+            self.fail(PeerFault::Misbehaved(format!("its {what}: {reason}")));
+        }
+    }
+
+    fn described(&mut self, request: &RequestId, sdp: &str) {
+        let description = sdp::scan(sdp);
+        self.channels.described(&description);
+        self.negotiation.remote = Some(description);
+        if self.negotiation.current.as_ref() != Some(request) {
+            self.negotiation.current = Some(request.clone());
+            self.negotiation.candidates = 0;
+        }
+    }
+
+    /// After an exchange: finds out what can be sent now, and forgets the wishes that it fulfilled.
+    fn settle(&mut self) {
+        self.media.settle(&mut self.rtc);
+        let wishes = &mut self.negotiation.wishes;
+        wishes.audio &= self.media.audio.is_none();
+        wishes.video &= self.media.video.is_none();
+        // Channels within a section that is there need no negotiation.
+        wishes.data &= !self.channels.has_section();
+        if self.state == State::Connecting {
+            // An answerer waits for the offerer to open its channels, and offers a section of its
+            // own only where none has come: both are the timer of missing channels.
+            wishes.data = false;
+        }
+    }
+
+    /// A candidate of the other side; the empty one ends them (RFC 8838, section 13).
+    pub(crate) fn handle_candidate(&mut self, now: Instant, request: &RequestId, text: &str) {
+        if text.is_empty() {
+            return;
+        }
+        if self.negotiation.offered.as_ref().is_some_and(|offered| offered.request == *request) {
+            if self.negotiation.early.len() < MAX_CANDIDATES {
+                self.negotiation.early.push(text.to_owned());
+            } else {
+                self.figures.malformed += 1;
+            }
+        } else if self.negotiation.current.as_ref() == Some(request) {
+            self.add_remote(now, text);
+        } else {
+            self.figures.stale += 1;
+        }
+    }
+
+    fn add_remote(&mut self, now: Instant, text: &str) {
+        if self.negotiation.candidates >= MAX_CANDIDATES {
+            self.figures.malformed += 1;
+            return;
+        }
+        let text = text.strip_prefix("a=").unwrap_or(text);
+        match Candidate::from_sdp_string(text) {
+            Ok(candidate) if candidate.proto() == Protocol::Udp => {
+                self.negotiation.candidates += 1;
+                self.drive(now, |peer| {
+                    peer.rtc.add_remote_candidate(candidate);
+                    Ok(())
+                });
+            }
+            // Transports that are not spoken here are no error.
+            Ok(_) => {}
+            Err(_) if is_name(text) => self.negotiation.unresolved += 1,
+            Err(_) => self.figures.malformed += 1,
+        }
+    }
+
+    fn trickle_all(&mut self, now: Instant) {
+        let locals = self.locals.clone();
+        self.trickle(now, &locals);
+        self.signal_candidate(String::new());
+    }
+
+    /// Adds host candidates and tells the other side of them.
+    pub(super) fn trickle(&mut self, now: Instant, locals: &[SocketAddr]) {
+        for address in locals {
+            let Ok(candidate) = Candidate::host(*address, "udp") else { continue };
+            let line = self.drive(now, |peer| {
+                Ok(peer.rtc.add_local_candidate(candidate).map(|added| added.to_sdp_string()))
+            });
+            if let Some(Some(line)) = line {
+                self.signal_candidate(line);
+            }
+        }
+    }
+
+    fn signal_candidate(&mut self, candidate: String) {
+        let Some(request) = self.negotiation.request().cloned() else { return };
+        let mid = self.negotiation.mid.clone();
+        self.out.signals.push_back(Signal::Candidate { request, candidate, mid });
+    }
+}
+
+/// Whether the address of a candidate is a name, as browsers send to hide it (mDNS).
+fn is_name(candidate: &str) -> bool {
+    candidate.split(' ').nth(4).is_some_and(|address| address.ends_with(".local"))
+}
+
+/// A channel of ours by its label.
+pub(super) fn channel_config(label: &'static str) -> ChannelConfig {
+    use str0m::channel::Reliability::MaxRetransmits;
+    let mut config = ChannelConfig { label: label.to_owned(), ..ChannelConfig::default() };
+    if label == super::channels::UNRELIABLE {
+        config.ordered = false;
+        config.reliability = MaxRetransmits { retransmits: 0 };
+    }
+    config
+}

@@ -1,0 +1,82 @@
+//! The few facts that are read from a remote description before the engine gets it (RFC 8866).
+
+/// The limit where a remote description names none (RFC 8841, section 6.1).
+const DEFAULT_MAX_MESSAGE_SIZE: usize = 65_536;
+
+/// What a remote description says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Description {
+    /// The session's id: the second field of `o=`. It stays the same as long as its connection lives.
+    pub(super) session: Option<String>,
+    /// Whether it has an application section that is not refused.
+    pub(super) application: bool,
+    /// The largest data message that its sender takes, in bytes; 0 means any size.
+    pub(super) max_message_size: usize,
+    /// The first `a=fingerprint`: the hash function and the value.
+    pub(super) fingerprint: Option<String>,
+}
+
+/// Reads a description; whatever is not there stays at its default.
+pub(super) fn scan(sdp: &str) -> Description {
+    let mut found = Description {
+        session: None,
+        application: false,
+        max_message_size: DEFAULT_MAX_MESSAGE_SIZE,
+        fingerprint: None,
+    };
+    let mut in_application = false;
+    for line in sdp.lines() {
+        let line = line.trim_end();
+        if let Some(origin) = line.strip_prefix("o=") {
+            found.session = origin.split(' ').nth(1).map(str::to_owned);
+        } else if let Some(media) = line.strip_prefix("m=") {
+            let mut fields = media.split(' ');
+            in_application = fields.next() == Some("application");
+            if in_application {
+                // Port 0 with `a=bundle-only` is no refusal (RFC 9143, section 7.2.1): seen below.
+                found.application = fields.next() != Some("0");
+            }
+        } else if line == "a=bundle-only" && in_application {
+            found.application = true;
+        } else if let Some(value) = line.strip_prefix("a=fingerprint:") {
+            found.fingerprint.get_or_insert_with(|| value.trim().to_owned());
+        } else if let Some(size) = line.strip_prefix("a=max-message-size:") {
+            if in_application {
+                found.max_message_size = size.trim().parse().unwrap_or(DEFAULT_MAX_MESSAGE_SIZE);
+            }
+        }
+    }
+    found
+}
+
+/// The media id of the first section, which candidates are named after when all are bundled.
+pub(super) fn first_mid(sdp: &str) -> Option<String> {
+    sdp.lines().find_map(|line| line.strip_prefix("a=mid:")).map(|mid| mid.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_application_section_is_read() {
+        let sdp = "v=0\r\no=- 42 2 IN IP4 127.0.0.1\r\na=fingerprint:sha-256 AA:BB\r\n\
+                   m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\na=max-message-size:7\r\n\
+                   m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:1\r\n\
+                   a=max-message-size:262144\r\n";
+        let found = scan(sdp);
+        assert_eq!(found.session.as_deref(), Some("42"));
+        assert_eq!((found.application, found.max_message_size), (true, 262_144));
+        assert_eq!(found.fingerprint.as_deref(), Some("sha-256 AA:BB"));
+        assert_eq!(first_mid(sdp).as_deref(), Some("0"));
+    }
+
+    #[test]
+    fn absent_refused_and_bundle_only_sections_differ() {
+        assert!(!scan("v=0\nm=audio 9 x 1\n").application);
+        assert!(!scan("v=0\nm=application 0 x y\n").application);
+        assert!(scan("v=0\nm=application 0 x y\na=bundle-only\n").application);
+        assert_eq!(scan("m=application 9 x y\n").max_message_size, 65_536);
+        assert_eq!(scan("m=application 9 x y\na=max-message-size:x").max_message_size, 65_536);
+    }
+}
