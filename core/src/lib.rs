@@ -1,5 +1,6 @@
 //! Sans-IO core of rtcmesh.
 
+pub mod codec;
 pub mod error;
 pub mod id;
 pub mod net;
