@@ -1,10 +1,16 @@
-//! Sans-IO core of rtcmesh.
+//! Sans-IO core of rtcmesh: the leaves, the configuration, the codecs and one peer.
 
+<<<<<<< HEAD
 pub mod config;
+=======
+pub mod codec;
+>>>>>>> audio
 pub mod error;
 pub mod id;
 pub mod media;
 pub mod net;
+// The mesh that will drive it is not built yet: until then only its tests do.
+#[allow(dead_code)]
 mod peer;
 pub mod rng;
 pub mod time;

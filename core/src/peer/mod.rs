@@ -29,7 +29,7 @@ use crate::rng::Rng;
 use crate::time::Deadline;
 
 use channels::Channels;
-pub use engine::{Engine, warm_up};
+pub(crate) use engine::Engine;
 use media::Media;
 use negotiation::Negotiation;
 pub(crate) use stats::PeerFigures;

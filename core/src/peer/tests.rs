@@ -1,1 +1,183 @@
+//! Two peers in virtual time: what one negotiates, writes and closes, the other sees.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::channels::DataRefused;
+use super::*;
+use crate::rng::Seed;
+
+struct Pair {
+    peers: [Peer; 2],
+    addresses: [SocketAddr; 2],
+    now: Instant,
+    events: [Vec<PeerEvent>; 2],
+    media: [Vec<PeerMedia>; 2],
+}
+
+impl Pair {
+    fn new(own: bool) -> Self {
+        let now = Instant::now();
+        let addresses = ["127.0.0.1:5001".parse().unwrap(), "127.0.0.1:5002".parse().unwrap()];
+        let peer = |n: usize| {
+            let config = PeerConfig {
+                remote_is_rtcmesh: own,
+                impolite: n == 1,
+                ..PeerConfig::default()
+            };
+            let rng = Rng::new(Seed::from_number(n as u64));
+            let mut peer = Peer::new(&Engine::new().unwrap(), config, rng, now).unwrap();
+            peer.add_local(now, addresses[n]);
+            peer
+        };
+        let peers = [peer(0), peer(1)];
+        Self { peers, addresses, now, events: Default::default(), media: Default::default() }
+    }
+
+    /// Carries signals and datagrams, at once, until nothing moves.
+    fn settle(&mut self) {
+        loop {
+            let mut moved = false;
+            for from in 0..2 {
+                let to = 1 - from;
+                while let Some(signal) = self.peers[from].poll_signal() {
+                    moved = true;
+                    let target = &mut self.peers[to];
+                    match signal {
+                        Signal::Offer { request, sdp } => {
+                            target.handle_offer(self.now, &request, &sdp);
+                        }
+                        Signal::Answer { request, sdp } => {
+                            target.handle_answer(self.now, &request, &sdp);
+                        }
+                        Signal::Candidate { request, candidate, .. } => {
+                            target.handle_candidate(self.now, &request, &candidate);
+                        }
+                    }
+                }
+                while let Some(out) = self.peers[from].poll_transmit() {
+                    moved = true;
+                    let target = &mut self.peers[to];
+                    target.handle_datagram(self.now, out.remote, out.local, &out.payload);
+                }
+                self.events[from].extend(std::iter::from_fn(|| self.peers[from].poll_event()));
+                self.media[from].extend(std::iter::from_fn(|| self.peers[from].poll_media()));
+            }
+            if !moved {
+                return;
+            }
+        }
+    }
+
+    fn run(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        self.settle();
+        loop {
+            let next = self.peers.iter().filter_map(Peer::poll_timeout).map(|d| d.at).min();
+            let Some(next) = next.filter(|at| *at <= end) else { break };
+            self.now = self.now.max(next);
+            for peer in &mut self.peers {
+                peer.handle_timeout(self.now);
+            }
+            self.settle();
+            // The engine may name a deadline that has passed: time moves all the same.
+            self.now += Duration::from_millis(1);
+        }
+        self.now = self.now.max(end);
+    }
+
+    fn connected(own: bool) -> Self {
+        let mut pair = Self::new(own);
+        pair.peers[0].negotiate(pair.now);
+        pair.run(Duration::from_secs(3));
+        assert!(pair.peers.iter().all(Peer::is_connected));
+        pair
+    }
+
+    fn data(&self, of: usize) -> Vec<DataMessage> {
+        let data = |event: &PeerEvent| match event {
+            PeerEvent::Data(message, _) => Some(message.clone()),
+            _ => None,
+        };
+        self.events[of].iter().filter_map(data).collect()
+    }
+}
+
+#[test]
+fn own_peers_connect_with_all_channels_and_audio_both_ways() {
+    let mut pair = Pair::connected(true);
+    assert!(pair.peers.iter().all(Peer::all_channels_open));
+    let opus: Arc<[u8]> = vec![0xf8, 0xff, 0xfe].into();
+    for n in 0..50 {
+        for peer in &mut pair.peers {
+            peer.write_audio(pair.now, pair.now, 960 * n, &opus, Some(-20)).unwrap();
+        }
+        pair.run(Duration::from_millis(20));
+    }
+    for media in &pair.media {
+        assert_eq!(media.len(), 50);
+        let PeerMedia::Audio { opus: got, level, .. } = &media[49] else { panic!() };
+        assert_eq!((got, *level), (&opus, Some(-20)));
+    }
+}
+
+#[test]
+fn a_foreign_peer_connects_too_and_has_no_fragments() {
+    let mut pair = Pair::connected(false);
+    let large = DataMessage::binary(vec![1; 300 * 1024]);
+    let refused = pair.peers[0].send_data(pair.now, &large, Reliability::Reliable);
+    assert!(matches!(refused, Err(DataRefused::TooLarge { limit: 262_144, .. })), "{refused:?}");
+    let text = DataMessage::text("hello");
+    pair.peers[0].send_data(pair.now, &text, Reliability::Reliable).unwrap();
+    pair.run(Duration::from_millis(500));
+    assert_eq!(pair.data(1), [text]);
+}
+
+#[test]
+fn glare_leaves_one_connection_with_everything() {
+    let mut pair = Pair::new(true);
+    pair.peers[0].negotiate(pair.now);
+    pair.peers[1].negotiate(pair.now);
+    pair.run(Duration::from_secs(3));
+    assert!(pair.peers.iter().all(Peer::is_connected));
+    assert!(pair.peers.iter().all(Peer::all_channels_open));
+    assert!(pair.peers.iter().all(Peer::audio_negotiated));
+}
+
+#[test]
+fn a_small_message_overtakes_a_large_one() {
+    let mut pair = Pair::connected(true);
+    let large = DataMessage::binary(vec![7; 1024 * 1024]);
+    let small = DataMessage::text("first");
+    pair.peers[0].send_data(pair.now, &large, Reliability::Reliable).unwrap();
+    pair.peers[0].send_data(pair.now, &small, Reliability::Reliable).unwrap();
+    pair.run(Duration::from_secs(20));
+    assert_eq!(pair.data(1), [small, large]);
+    assert!(pair.events[0].contains(&PeerEvent::BufferedAmountLow));
+}
+
+#[test]
+fn closing_is_seen_by_the_other_side() {
+    let mut pair = Pair::connected(true);
+    pair.peers[0].close(pair.now);
+    pair.run(Duration::from_secs(1));
+    assert!(pair.events[1].contains(&PeerEvent::Closed));
+}
+
+#[test]
+fn garbage_is_counted_and_disturbs_nothing() {
+    let mut pair = Pair::connected(true);
+    let request = RequestId::new("r").unwrap();
+    let (now, addresses) = (pair.now, pair.addresses);
+    let peer = &mut pair.peers[0];
+    for bytes in [&[][..], &[0; 3], &[22; 40], &[0x80; 60], &[255; 1500]] {
+        peer.handle_datagram(now, addresses[0], addresses[1], bytes);
+    }
+    peer.handle_offer(now, &request, "v=0\r\nnonsense");
+    peer.handle_answer(now, &request, "");
+    peer.handle_candidate(now, &request, "candidate:x");
+    assert!(peer.figures().malformed > 0 && peer.figures().stale > 0);
+    pair.run(Duration::from_secs(1));
+    assert!(pair.peers.iter().all(Peer::is_connected));
+}
