@@ -29,7 +29,7 @@ const STUN_RETRANSMITS: usize = 5;
 /// What all peers of a transport share: the cryptographic provider, with its configuration built
 /// once, and one certificate.
 #[derive(Clone)]
-pub struct Engine {
+pub(crate) struct Engine {
     provider: Arc<CryptoProvider>,
     certificate: DtlsCert,
 }
@@ -39,7 +39,7 @@ impl Engine {
     ///
     /// # Errors
     /// A text where the operating system gives no randomness.
-    pub fn new() -> Result<Self, String> {
+    pub(crate) fn new() -> Result<Self, String> {
         let provider = provider();
         let certificate = provider
             .dtls_provider
@@ -52,7 +52,7 @@ impl Engine {
     /// runs must be equal.
     #[cfg(feature = "sim")]
     #[doc(hidden)]
-    pub fn with_certificate(certificate: Vec<u8>, private_key: Vec<u8>) -> Self {
+    pub(crate) fn with_certificate(certificate: Vec<u8>, private_key: Vec<u8>) -> Self {
         Self { provider: Arc::new(provider()), certificate: DtlsCert { certificate, private_key } }
     }
 
@@ -219,7 +219,7 @@ impl DtlsInstance for Instance {
 
 /// Warms the cryptographic library up: its first use costs 30 to 90 ms for its entropy source and
 /// for checking the provider. Call it once, on a thread, before the first connection is wanted.
-pub fn warm_up(now: Instant) {
+pub(crate) fn warm_up(now: Instant) {
     let Ok(engine) = Engine::new() else { return };
     let config = PeerConfig::default();
     let mut rng = Rng::new(crate::rng::Seed::from_number(0));

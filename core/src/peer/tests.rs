@@ -21,11 +21,8 @@ impl Pair {
         let now = Instant::now();
         let addresses = ["127.0.0.1:5001".parse().unwrap(), "127.0.0.1:5002".parse().unwrap()];
         let peer = |n: usize| {
-            let config = PeerConfig {
-                remote_is_rtcmesh: own,
-                impolite: n == 1,
-                ..PeerConfig::default()
-            };
+            let config =
+                PeerConfig { remote_is_rtcmesh: own, impolite: n == 1, ..PeerConfig::default() };
             let rng = Rng::new(Seed::from_number(n as u64));
             let mut peer = Peer::new(&Engine::new().unwrap(), config, rng, now).unwrap();
             peer.add_local(now, addresses[n]);
