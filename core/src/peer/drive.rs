@@ -96,12 +96,10 @@ impl Peer {
     fn on_event(&mut self, event: Event) {
         match event {
             Event::MediaData(data) => self.on_media(data),
-            Event::Connected => {
-                if self.state == State::Connecting {
-                    self.state = State::Connected;
-                    self.channels.connected(self.now);
-                    self.out.events.push_back(PeerEvent::Connected);
-                }
+            Event::Connected if self.state == State::Connecting => {
+                self.state = State::Connected;
+                self.channels.connected(self.now);
+                self.out.events.push_back(PeerEvent::Connected);
             }
             Event::IceConnectionStateChange(ice) => match (self.state, path_is_up(ice)) {
                 (State::Connected, false) if ice.is_disconnected() => {

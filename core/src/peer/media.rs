@@ -146,11 +146,11 @@ impl Peer {
         use str0m::media::KeyframeRequestKind;
         let Some(mid) = self.media.video else { return };
         self.drive(now, |peer| {
-            if let Some(mut writer) = peer.rtc.writer(mid) {
-                if writer.is_request_keyframe_possible(KeyframeRequestKind::Pli) {
-                    // Nothing has arrived yet: there is nobody to ask.
-                    let _ = writer.request_keyframe(None, KeyframeRequestKind::Pli);
-                }
+            if let Some(mut writer) = peer.rtc.writer(mid)
+                && writer.is_request_keyframe_possible(KeyframeRequestKind::Pli)
+            {
+                // Nothing has arrived yet: there is nobody to ask.
+                let _ = writer.request_keyframe(None, KeyframeRequestKind::Pli);
             }
             Ok(())
         });
@@ -195,9 +195,7 @@ impl Peer {
                     contiguous: data.contiguous,
                     frame: EncodedVideo {
                         codec,
-                        timestamp: std::time::Duration::from_micros(
-                            data.time.as_micros().max(0) as u64
-                        ),
+                        timestamp: std::time::Duration::from_micros(data.time.as_micros()),
                         keyframe,
                         data: data.data,
                     },

@@ -40,10 +40,10 @@ pub(super) fn scan(sdp: &str) -> Description {
             found.application = true;
         } else if let Some(value) = line.strip_prefix("a=fingerprint:") {
             found.fingerprint.get_or_insert_with(|| value.trim().to_owned());
-        } else if let Some(size) = line.strip_prefix("a=max-message-size:") {
-            if in_application {
-                found.max_message_size = size.trim().parse().unwrap_or(DEFAULT_MAX_MESSAGE_SIZE);
-            }
+        } else if let Some(size) = line.strip_prefix("a=max-message-size:")
+            && in_application
+        {
+            found.max_message_size = size.trim().parse().unwrap_or(DEFAULT_MAX_MESSAGE_SIZE);
         }
     }
     found
