@@ -1,5 +1,7 @@
 //! The async driver of rtcmesh, written once for every runtime.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod dial;
 mod runtime;
 mod server;
