@@ -1,1 +1,203 @@
-//! rtcmesh on tokio.
+//! rtcmesh on tokio: the sockets, the timer and the executor that [`rtcmesh_runtime`] asks for.
+
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener, UdpSocket as StdUdp};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use rtcmesh_runtime::{Runtime, TcpListener, TcpStream, Timer, UdpSocket};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::runtime::Handle;
+
+/// The receive buffer asked for each UDP socket, in bytes: a second of a 16 Mbit/s stream.
+const UDP_RECEIVE_BUFFER: usize = 2 * 1024 * 1024;
+/// Connections that wait to be accepted.
+const LISTEN_BACKLOG: i32 = 1024;
+
+/// A running tokio runtime, with its I/O and its timers enabled.
+#[derive(Debug, Clone)]
+pub struct TokioRuntime(Handle);
+
+impl TokioRuntime {
+    /// The runtime behind `handle`.
+    pub fn new(handle: Handle) -> Self {
+        Self(handle)
+    }
+}
+
+impl Runtime for TokioRuntime {
+    type Udp = TokioUdp;
+    type Tcp = TokioTcp;
+    type Listener = TokioListener;
+    type Timer = TokioTimer;
+
+    fn current() -> io::Result<Self> {
+        Handle::try_current().map(Self).map_err(io::Error::other)
+    }
+
+    fn now(&self) -> Instant {
+        tokio::time::Instant::now().into_std()
+    }
+
+    fn timer(&self, at: Instant) -> TokioTimer {
+        let _context = self.0.enter();
+        TokioTimer { sleep: Box::pin(tokio::time::sleep_until(at.into())), fired: false }
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        drop(self.0.spawn(task));
+    }
+
+    fn bind_udp(&self, addr: SocketAddr) -> io::Result<TokioUdp> {
+        let socket = socket(addr, Type::DGRAM, Protocol::UDP)?;
+        socket.set_recv_buffer_size(UDP_RECEIVE_BUFFER)?;
+        // Linux reports twice what it grants (socket(7)).
+        let granted = socket.recv_buffer_size()? / if cfg!(target_os = "linux") { 2 } else { 1 };
+        if granted < UDP_RECEIVE_BUFFER {
+            tracing::debug!(
+                granted,
+                asked = UDP_RECEIVE_BUFFER,
+                "the system limits the UDP receive buffer (net.core.rmem_max on Linux)"
+            );
+        }
+        socket.bind(&addr.into())?;
+        let _context = self.0.enter();
+        Ok(TokioUdp(tokio::net::UdpSocket::from_std(StdUdp::from(socket))?))
+    }
+
+    fn connect_tcp(
+        &self,
+        addr: SocketAddr,
+    ) -> impl Future<Output = io::Result<TokioTcp>> + Send + 'static {
+        async move { Ok(TokioTcp::new(tokio::net::TcpStream::connect(addr).await?)) }
+    }
+
+    fn listen_tcp(&self, addr: SocketAddr) -> io::Result<TokioListener> {
+        let socket = socket(addr, Type::STREAM, Protocol::TCP)?;
+        // A restarted server takes its port back from connections in TIME_WAIT. (On Windows the option
+        // means something else, and nothing of the kind is needed.)
+        #[cfg(not(windows))]
+        socket.set_reuse_address(true)?;
+        socket.bind(&addr.into())?;
+        socket.listen(LISTEN_BACKLOG)?;
+        let _context = self.0.enter();
+        Ok(TokioListener(tokio::net::TcpListener::from_std(StdListener::from(socket))?))
+    }
+
+    fn resolve(
+        &self,
+        host: String,
+        port: u16,
+    ) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'static {
+        async move { Ok(tokio::net::lookup_host((host, port)).await?.collect()) }
+    }
+}
+
+fn socket(addr: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(addr), kind, Some(protocol))?;
+    if addr.is_ipv6() {
+        // One socket per address: an IPv6 one that took IPv4 too would show mapped addresses.
+        socket.set_only_v6(!addr.ip().is_unspecified() || kind == Type::DGRAM)?;
+    }
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+/// tokio's UDP socket.
+#[derive(Debug)]
+pub struct TokioUdp(tokio::net::UdpSocket);
+
+impl UdpSocket for TokioUdp {
+    fn poll_recv(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<(usize, SocketAddr)>> {
+        let mut buffer = ReadBuf::new(buffer);
+        let remote = ready!(self.0.poll_recv_from(cx, &mut buffer))?;
+        Poll::Ready(Ok((buffer.filled().len(), remote)))
+    }
+
+    fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        remote: SocketAddr,
+        payload: &[u8],
+    ) -> Poll<io::Result<()>> {
+        self.0.poll_send_to(cx, payload, remote).map_ok(drop)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+}
+
+/// tokio's TCP connection.
+#[derive(Debug)]
+pub struct TokioTcp(tokio::net::TcpStream);
+
+impl TokioTcp {
+    fn new(stream: tokio::net::TcpStream) -> Self {
+        // It fails only on a connection that is broken already: the next read tells that better.
+        let _ = stream.set_nodelay(true);
+        Self(stream)
+    }
+}
+
+impl TcpStream for TokioTcp {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut buffer = ReadBuf::new(buffer);
+        ready!(Pin::new(&mut self.0).poll_read(cx, &mut buffer))?;
+        Poll::Ready(Ok(buffer.filled().len()))
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+/// tokio's TCP listener.
+#[derive(Debug)]
+pub struct TokioListener(tokio::net::TcpListener);
+
+impl TcpListener for TokioListener {
+    type Stream = TokioTcp;
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(TokioTcp, SocketAddr)>> {
+        let (stream, remote) = ready!(self.0.poll_accept(cx))?;
+        Poll::Ready(Ok((TokioTcp::new(stream), remote)))
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+}
+
+/// tokio's timer.
+#[derive(Debug)]
+pub struct TokioTimer {
+    sleep: Pin<Box<tokio::time::Sleep>>,
+    fired: bool,
+}
+
+impl Timer for TokioTimer {
+    fn reset(&mut self, at: Instant) {
+        self.fired = false;
+        self.sleep.as_mut().reset(at.into());
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.fired {
+            ready!(self.sleep.as_mut().poll(cx));
+            self.fired = true;
+        }
+        Poll::Ready(())
+    }
+}

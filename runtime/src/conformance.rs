@@ -1,0 +1,177 @@
+//! What every [`Runtime`] has to do, as checks that run on a real one: a new implementation calls
+//! [`check`] in a test of its own. Behind the feature `conformance`.
+
+use std::future::{Future, poll_fn};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+use std::time::Duration;
+
+use crate::runtime::{Runtime, TcpListener, TcpStream, Timer, UdpSocket};
+
+/// The guard against checks that never end. None of them takes this long on a working runtime.
+const GUARD: Duration = Duration::from_secs(20);
+
+/// Runs all checks on `runtime`, on loopback addresses. To be awaited inside of it.
+///
+/// # Panics
+/// Where a check fails: the message names it.
+pub async fn check<R: Runtime>(runtime: R) {
+    within(&runtime, "timers", timers(&runtime)).await;
+    within(&runtime, "tasks", tasks(&runtime)).await;
+    within(&runtime, "UDP over IPv4", udp(&runtime, (Ipv4Addr::LOCALHOST, 0).into())).await;
+    let v6 = SocketAddr::from((Ipv6Addr::LOCALHOST, 0));
+    if runtime.bind_udp(v6).is_ok() {
+        within(&runtime, "UDP over IPv6", udp(&runtime, v6)).await;
+    }
+    within(&runtime, "TCP", tcp(&runtime)).await;
+    within(&runtime, "a refused connection", refused(&runtime)).await;
+    within(&runtime, "names", names(&runtime)).await;
+}
+
+async fn within<R: Runtime>(runtime: &R, what: &str, check: impl Future<Output = ()>) {
+    let mut guard = runtime.timer(runtime.now() + GUARD);
+    let mut check = pin!(check);
+    poll_fn(|cx| match check.as_mut().poll(cx) {
+        Poll::Ready(()) => Poll::Ready(()),
+        Poll::Pending => guard.poll(cx).map(|()| panic!("{what}: no end within {GUARD:?}")),
+    })
+    .await;
+}
+
+async fn timers<R: Runtime>(runtime: &R) {
+    let start = runtime.now();
+    let mut timer = runtime.timer(start);
+    poll_fn(|cx| timer.poll(cx)).await;
+    poll_fn(|cx| timer.poll(cx)).await; // It stays ready until it is reset.
+
+    let later = start + Duration::from_millis(30);
+    timer.reset(later);
+    poll_fn(|cx| timer.poll(cx)).await;
+    assert!(runtime.now() >= later, "timers: fired before their time");
+
+    // Set far, polled, then set near: the waker moves along.
+    timer.reset(start + GUARD * 10);
+    poll_fn(|cx| {
+        assert!(timer.poll(cx).is_pending(), "timers: a reset one is ready at once");
+        Poll::Ready(())
+    })
+    .await;
+    timer.reset(runtime.now() + Duration::from_millis(10));
+    poll_fn(|cx| timer.poll(cx)).await;
+    timer.reset(start);
+    poll_fn(|cx| timer.poll(cx)).await;
+}
+
+async fn tasks<R: Runtime>(runtime: &R) {
+    let shared = Arc::new(Mutex::new((false, None::<std::task::Waker>)));
+    let theirs = shared.clone();
+    runtime.spawn(async move {
+        if let Ok(mut shared) = theirs.lock() {
+            shared.0 = true;
+            if let Some(waker) = shared.1.take() {
+                waker.wake();
+            }
+        }
+    });
+    poll_fn(|cx| match shared.lock() {
+        Ok(shared) if shared.0 => Poll::Ready(()),
+        Ok(mut shared) => {
+            shared.1 = Some(cx.waker().clone());
+            Poll::Pending
+        }
+        Err(_) => panic!("tasks: the spawned one panicked"),
+    })
+    .await;
+}
+
+async fn udp<R: Runtime>(runtime: &R, loopback: SocketAddr) {
+    let mut a = runtime.bind_udp(loopback).expect("UDP: bind");
+    let mut b = runtime.bind_udp(loopback).expect("UDP: bind");
+    let (at_a, at_b) = (addr(a.local_addr()), addr(b.local_addr()));
+    let mut buffer = [0; 2048];
+    poll_fn(|cx| {
+        assert!(a.poll_recv(cx, &mut buffer).is_pending(), "UDP: received from nowhere");
+        Poll::Ready(())
+    })
+    .await;
+    // Both ways in turn, empty and large datagrams too: boundaries are kept.
+    for size in [1, 0, 1200, 1472] {
+        let payload = vec![size as u8; size];
+        poll_fn(|cx| a.poll_send(cx, at_b, &payload)).await.expect("UDP: send");
+        let got = poll_fn(|cx| b.poll_recv(cx, &mut buffer)).await.expect("UDP: receive");
+        assert_eq!(got, (size, at_a), "UDP: length and sender");
+        assert_eq!(buffer.get(..size), Some(&payload[..]), "UDP: content");
+        poll_fn(|cx| b.poll_send(cx, at_a, &payload)).await.expect("UDP: send");
+        let got = poll_fn(|cx| a.poll_recv(cx, &mut buffer)).await.expect("UDP: receive");
+        assert_eq!(got, (size, at_b), "UDP: length and sender");
+    }
+}
+
+fn addr(local: std::io::Result<SocketAddr>) -> SocketAddr {
+    let local = local.expect("the local address");
+    assert_ne!(local.port(), 0, "the local address has the port that was bound");
+    local
+}
+
+async fn tcp<R: Runtime>(runtime: &R) {
+    let listening = (Ipv4Addr::LOCALHOST, 0).into();
+    let mut listener = runtime.listen_tcp(listening).expect("TCP: listen");
+    let server_addr = addr(listener.local_addr());
+    let mut client = runtime.connect_tcp(server_addr).await.expect("TCP: connect");
+    let (mut server, _) = poll_fn(|cx| listener.poll_accept(cx)).await.expect("TCP: accept");
+
+    // More than any buffer takes: writing waits for reading, and one task does both.
+    let sent: Vec<u8> = (0..4_000_000u32).map(|n| (n % 251) as u8).collect();
+    let (mut written, mut received, mut closed) = (0, Vec::new(), false);
+    let mut buffer = vec![0; 64 * 1024];
+    poll_fn(|cx| {
+        while let Some(rest) = sent.get(written..).filter(|rest| !rest.is_empty()) {
+            match client.poll_write(cx, rest) {
+                Poll::Ready(count) => written += count.expect("TCP: write"),
+                Poll::Pending => break,
+            }
+        }
+        if written == sent.len() && !closed {
+            closed = client.poll_close(cx).is_ready();
+        }
+        loop {
+            match server.poll_read(cx, &mut buffer) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(()),
+                Poll::Ready(count) => {
+                    let count = count.expect("TCP: read");
+                    received.extend_from_slice(buffer.get(..count).unwrap_or_default());
+                }
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    })
+    .await;
+    assert!(received == sent, "TCP: what was read is not what was written");
+
+    // The other direction of a half-closed connection stays open.
+    poll_fn(|cx| server.poll_write(cx, b"bye")).await.expect("TCP: write");
+    let count = poll_fn(|cx| client.poll_read(cx, &mut buffer)).await.expect("TCP: read");
+    assert_eq!(buffer.get(..count), Some(&b"bye"[..]), "TCP: the other direction");
+    drop(server);
+    let count = poll_fn(|cx| client.poll_read(cx, &mut buffer)).await.expect("TCP: end");
+    assert_eq!(count, 0, "TCP: a dropped stream ends");
+}
+
+async fn refused<R: Runtime>(runtime: &R) {
+    let listener = runtime.listen_tcp((Ipv4Addr::LOCALHOST, 0).into()).expect("TCP: listen");
+    let nobody = addr(listener.local_addr());
+    drop(listener);
+    assert!(runtime.connect_tcp(nobody).await.is_err(), "TCP: connected to nobody");
+}
+
+async fn names<R: Runtime>(runtime: &R) {
+    let found = runtime.resolve("127.0.0.1".into(), 80).await.expect("names: an address");
+    assert_eq!(found, [SocketAddr::from((Ipv4Addr::LOCALHOST, 80))], "names: an address");
+    let found = runtime.resolve("::1".into(), 80).await.expect("names: an address");
+    assert_eq!(found, [SocketAddr::from((Ipv6Addr::LOCALHOST, 80))], "names: an address");
+    let found = runtime.resolve("localhost".into(), 81).await.expect("names: localhost");
+    assert!(found.iter().all(|addr| addr.ip().is_loopback() && addr.port() == 81), "{found:?}");
+    assert!(runtime.resolve("no-such-name.invalid".into(), 80).await.is_err(), "names: .invalid");
+}

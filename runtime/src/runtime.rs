@@ -1,0 +1,151 @@
+//! What the driver asks of an async runtime: sockets, a timer, a place to run tasks.
+//!
+//! Packets pass through `poll_*` methods, so that one task can own many sockets without an allocation
+//! per wait. Each socket is polled by one task at a time: an implementation needs to remember one
+//! waker for reading and one for writing, the latest of each.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+/// An async runtime: a cheap handle to its reactor and its executor.
+///
+/// Everything that does not touch the reactor (WebSocket, TLS, the event loop, channels) is written
+/// once on top of it. An implementation is a thin layer over the runtime's own types.
+pub trait Runtime: Clone + Send + Sync + 'static {
+    /// Its UDP socket.
+    type Udp: UdpSocket;
+    /// Its TCP connection.
+    type Tcp: TcpStream;
+    /// Its TCP listener.
+    type Listener: TcpListener<Stream = Self::Tcp>;
+    /// Its timer.
+    type Timer: Timer;
+
+    /// The runtime that the calling thread is in.
+    ///
+    /// # Errors
+    /// Where the calling thread is in none.
+    fn current() -> io::Result<Self>;
+
+    /// The monotonic clock that [`Timer`] follows.
+    fn now(&self) -> Instant;
+
+    /// A timer that fires at `at`.
+    fn timer(&self, at: Instant) -> Self::Timer;
+
+    /// Runs `task` to its end, independently of the caller.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static);
+
+    /// Binds a UDP socket. Port 0 takes any free one.
+    ///
+    /// # Errors
+    /// The system's.
+    fn bind_udp(&self, addr: SocketAddr) -> io::Result<Self::Udp>;
+
+    /// Opens a TCP connection, without delay of small segments (`TCP_NODELAY`).
+    ///
+    /// # Errors
+    /// The system's. No time limit of its own.
+    fn connect_tcp(
+        &self,
+        addr: SocketAddr,
+    ) -> impl Future<Output = io::Result<Self::Tcp>> + Send + 'static;
+
+    /// Listens for TCP connections. Port 0 takes any free one.
+    ///
+    /// # Errors
+    /// The system's.
+    fn listen_tcp(&self, addr: SocketAddr) -> io::Result<Self::Listener>;
+
+    /// The addresses of `host`, a name or an address in text, each with `port`.
+    ///
+    /// # Errors
+    /// The resolver's.
+    fn resolve(
+        &self,
+        host: String,
+        port: u16,
+    ) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'static;
+}
+
+/// A bound UDP socket.
+pub trait UdpSocket: Send + 'static {
+    /// Receives one datagram into `buffer`, and gives its length and its sender.
+    ///
+    /// # Errors
+    /// The system's. `ConnectionReset` and the like tell of a datagram sent earlier: the socket lives on.
+    fn poll_recv(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<(usize, SocketAddr)>>;
+
+    /// Sends one datagram, whole.
+    ///
+    /// # Errors
+    /// The system's, for this datagram alone.
+    fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        remote: SocketAddr,
+        payload: &[u8],
+    ) -> Poll<io::Result<()>>;
+
+    /// The address that it is bound to.
+    ///
+    /// # Errors
+    /// The system's.
+    fn local_addr(&self) -> io::Result<SocketAddr>;
+}
+
+/// A byte stream: a TCP connection, or a test's pipe.
+pub trait TcpStream: Send + 'static {
+    /// Reads some bytes; 0 is the end of the stream.
+    ///
+    /// # Errors
+    /// The system's: the stream is broken.
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>>;
+
+    /// Writes some of `bytes`, and gives how many. What is written goes out without a flush.
+    ///
+    /// # Errors
+    /// The system's: the stream is broken.
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>>;
+
+    /// Closes the writing half: the other side reads the end of the stream. Reading goes on.
+    ///
+    /// # Errors
+    /// The system's: the stream is broken.
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+}
+
+/// A TCP listener.
+pub trait TcpListener: Send + 'static {
+    /// What it accepts.
+    type Stream: TcpStream;
+
+    /// Takes the next connection, with the address of its other end.
+    ///
+    /// # Errors
+    /// The system's. The listener lives on: too many open files is the usual one, and passes.
+    fn poll_accept(&mut self, cx: &mut Context<'_>)
+    -> Poll<io::Result<(Self::Stream, SocketAddr)>>;
+
+    /// The address that it listens on.
+    ///
+    /// # Errors
+    /// The system's.
+    fn local_addr(&self) -> io::Result<SocketAddr>;
+}
+
+/// A timer that can be set anew.
+pub trait Timer: Send + 'static {
+    /// Sets it to fire at `at`, in place of what it was set to. An instant in the past is due at once.
+    fn reset(&mut self, at: Instant);
+
+    /// Ready once the instant has come, and until the next reset.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+}
