@@ -1,5 +1,8 @@
 //! rtcmesh on tokio: the sockets, the timer and the executor that [`rtcmesh_runtime`] asks for.
 
+// The trait promises `Send + 'static`, and so do these signatures, in its words.
+#![allow(clippy::manual_async_fn)]
+
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener, UdpSocket as StdUdp};
