@@ -115,11 +115,10 @@ fn open(capacity: usize, tls: bool) -> (Socket<Pipe>, Socket<Pipe>) {
     panic!("no handshake");
 }
 
+type Log = Vec<Result<Incoming, String>>;
+
 /// Moves everything both ways until `done` says enough, or nothing moves any more.
-fn pump(
-    a: &mut Socket<Pipe>,
-    b: &mut Socket<Pipe>,
-) -> (Vec<Result<Incoming, String>>, Vec<Result<Incoming, String>>) {
+fn pump(a: &mut Socket<Pipe>, b: &mut Socket<Pipe>) -> (Log, Log) {
     let (mut at_a, mut at_b) = (Vec::new(), Vec::new());
     let (mut idle, mut a_over, mut b_over) = (0, false, false);
     while idle < 3 {
