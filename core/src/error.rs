@@ -41,6 +41,11 @@ pub enum StartError {
     Timeout(Duration),
 }
 
+/// The transport is not started, or was shut down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the transport is not started")]
+pub struct NotStarted;
+
 /// Why `connect_peer` failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

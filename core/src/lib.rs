@@ -14,4 +14,7 @@ pub mod net;
 #[allow(dead_code)]
 mod peer;
 pub mod rng;
+pub mod signaling;
+pub mod sync;
 pub mod time;
+pub mod transport;

@@ -1,0 +1,6 @@
+//! Signaling: JSON-RPC 2.0 over WebSocket text frames. Typed messages, the client's machine and the
+//! server's machine; neither knows a socket or a clock.
+
+mod capabilities;
+
+pub use capabilities::Capabilities;

@@ -1,0 +1,250 @@
+//! What a transport tells its application: events, media, and what became of its commands.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value};
+
+use crate::error::{ConnectError, PeerFault, StartError};
+use crate::id::PeerId;
+use crate::media::{AudioBuffer, DataMessage, EncodedAudio, EncodedVideo, Reliability};
+use crate::signaling::Capabilities;
+use crate::transport::info::Quality;
+
+/// Something that happened. Each peer's events come in their order: `Connecting`, then `Connected` or
+/// `Failed`; after `Connected` exactly one end, `Closed` or `Failed`.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The announce was accepted: everybody in the room can be called.
+    SignalingUp {
+        /// The server kept our place since the connection before.
+        resumed: bool,
+    },
+    /// The connection to the signaling server was lost, or could not be made. Media goes on.
+    SignalingDown {
+        /// Why.
+        reason: String,
+        /// When it is tried again; `None`: never, since the server refused us.
+        retry_in: Option<Duration>,
+    },
+    /// A peer is announced: it can be called.
+    PeerDiscovered {
+        /// Its id.
+        peer: PeerId,
+        /// What it says that it can do.
+        capabilities: Capabilities,
+        /// What it says about itself, without the library's own member. Anybody can claim anything.
+        user_data: Arc<Map<String, Value>>,
+    },
+    /// A peer has left signaling. An established connection to it goes on by itself.
+    PeerGone {
+        /// Its id.
+        peer: PeerId,
+        /// The server's word: `user_requested`, `network_error`, …
+        reason: String,
+    },
+    /// A connection is being made.
+    Connecting {
+        /// To whom.
+        peer: PeerId,
+    },
+    /// A path was found and encrypted: media flows.
+    Connected {
+        /// To whom.
+        peer: PeerId,
+        /// The time since `Connecting`.
+        after: Duration,
+    },
+    /// The path is lost and being sought anew.
+    Reconnecting {
+        /// To whom.
+        peer: PeerId,
+    },
+    /// The path is back: the same connection goes on.
+    Reconnected {
+        /// To whom.
+        peer: PeerId,
+    },
+    /// The connection could not be made, or broke for good.
+    Failed {
+        /// To whom.
+        peer: PeerId,
+        /// Why, and by whose fault.
+        fault: PeerFault,
+    },
+    /// The connection was ended by somebody's wish.
+    Closed {
+        /// To whom.
+        peer: PeerId,
+        /// Whose.
+        by: ClosedBy,
+    },
+    /// A data channel can be used.
+    DataChannelOpen {
+        /// To whom.
+        peer: PeerId,
+        /// Its label: `data`, `data-unreliable` or `rtcmesh/1`.
+        label: &'static str,
+    },
+    /// A data message arrived.
+    Data {
+        /// From whom.
+        peer: PeerId,
+        /// The message.
+        message: DataMessage,
+        /// The kind of channel that it came over.
+        reliability: Reliability,
+    },
+    /// After a send buffer was full or high, little waits in it: go on sending.
+    BufferedAmountLow {
+        /// To whom.
+        peer: PeerId,
+    },
+    /// A peer needs a keyframe of the video that we send.
+    KeyframeRequested {
+        /// Who.
+        peer: PeerId,
+    },
+    /// A peer's figures were refreshed (every RTCP interval).
+    QualityChanged {
+        /// Whose.
+        peer: PeerId,
+        /// The figures.
+        quality: Quality,
+    },
+    /// Events were not fetched in time and are gone: media first, then data messages, never state changes.
+    Lagged {
+        /// How many frames of media, since the last such event.
+        media: u64,
+        /// How many data messages.
+        data: u64,
+    },
+}
+
+impl Event {
+    /// The peer that it is about, where it is about one.
+    pub fn peer(&self) -> Option<&PeerId> {
+        match self {
+            Self::PeerDiscovered { peer, .. }
+            | Self::PeerGone { peer, .. }
+            | Self::Connecting { peer }
+            | Self::Connected { peer, .. }
+            | Self::Reconnecting { peer }
+            | Self::Reconnected { peer }
+            | Self::Failed { peer, .. }
+            | Self::Closed { peer, .. }
+            | Self::DataChannelOpen { peer, .. }
+            | Self::Data { peer, .. }
+            | Self::BufferedAmountLow { peer }
+            | Self::KeyframeRequested { peer }
+            | Self::QualityChanged { peer, .. } => Some(peer),
+            Self::SignalingUp { .. } | Self::SignalingDown { .. } | Self::Lagged { .. } => None,
+        }
+    }
+}
+
+/// Whose wish ended a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ClosedBy {
+    /// Ours: `disconnect_peer` or `shutdown`.
+    Us,
+    /// The other side's.
+    Peer,
+    /// The other side began a new connection in place of this one (a reloaded page, a restarted program).
+    Replaced,
+}
+
+impl fmt::Display for ClosedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Us => "closed by us",
+            Self::Peer => "closed by the peer",
+            Self::Replaced => "replaced by a new connection of the peer",
+        })
+    }
+}
+
+/// Media that arrived, in order, at its time of playout.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Media {
+    /// Audio.
+    Audio {
+        /// From whom.
+        peer: PeerId,
+        /// The frame.
+        frame: AudioFrame,
+    },
+    /// Video: an encoded frame as it arrived.
+    Video {
+        /// From whom.
+        peer: PeerId,
+        /// The frame.
+        frame: EncodedVideo,
+        /// Whether nothing was lost since the frame before: otherwise a keyframe has been asked for.
+        contiguous: bool,
+    },
+}
+
+impl Media {
+    /// The peer that it came from.
+    pub const fn peer(&self) -> &PeerId {
+        match self {
+            Self::Audio { peer, .. } | Self::Video { peer, .. } => peer,
+        }
+    }
+}
+
+/// One frame of received audio.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct AudioFrame {
+    /// The RTP timestamp of its first sample, at 48 kHz.
+    pub rtp: u32,
+    /// When it was due for playout.
+    pub at: Instant,
+    /// How long its packet waited in the jitter buffer; zero for what never arrived.
+    pub delay: Duration,
+    /// Whether it was made up for a packet that did not arrive in time.
+    pub concealed: bool,
+    /// The audio.
+    pub data: AudioData,
+}
+
+impl AudioFrame {
+    /// A frame that arrived as a packet.
+    pub(crate) const fn new(rtp: u32, at: Instant, data: AudioData) -> Self {
+        Self { rtp, at, delay: Duration::ZERO, concealed: false, data }
+    }
+}
+
+/// Received audio as [`crate::config::ReceivedAudio`] asked for.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum AudioData {
+    /// Samples at 48 kHz.
+    Decoded(AudioBuffer),
+    /// An Opus packet. Packets that did not arrive are not delivered: `rtp` shows the gap.
+    Encoded(EncodedAudio),
+}
+
+/// What became of a command that could not be answered at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// Of `start`.
+    Started(Result<(), StartError>),
+    /// Of `connect_peer`: of all calls that waited for this peer.
+    Connected {
+        /// To whom.
+        peer: PeerId,
+        /// The result.
+        result: Result<(), ConnectError>,
+    },
+    /// Of `shutdown`: everything that had to be told to others has been given out; what is left in
+    /// `poll_transmit` and `poll_command` should still be sent.
+    ShutDown,
+}
