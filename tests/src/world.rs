@@ -440,6 +440,25 @@ impl World {
         }
     }
 
+    /// The datagrams that will be delivered next, at the present instant, each with its receiver: `remote`
+    /// is the sender's address and `socket` the receiver's socket.
+    #[must_use]
+    pub fn due(&self) -> Vec<(usize, Transmit)> {
+        let next = self.queue.keys().next().map(|(at, _)| *at);
+        let of_next = self.queue.iter().take_while(|((at, _), _)| Some(*at) == next);
+        let datagrams = of_next.filter_map(|(_, delivery)| match delivery {
+            Delivery::Datagram { from, to, payload } => {
+                let index = self.owner(*to)?;
+                let sockets = &self.hosts[index].sockets;
+                let (socket, _) = sockets.iter().find(|(_, local)| *local == to)?;
+                let payload = payload.clone();
+                Some((index, Transmit { socket: *socket, remote: *from, payload }))
+            }
+            _ => None,
+        });
+        datagrams.collect()
+    }
+
     /// The result of a host's latest `start`.
     #[must_use]
     pub fn started(&self, host: usize) -> bool {
