@@ -109,7 +109,8 @@ impl World {
         let index = self.hosts.len();
         let seed = Seed::from_number(self.seed.wrapping_mul(1_000) + index as u64);
         let unix = UNIX_START + (self.now - self.start);
-        let transport = Transport::new(config, seed, self.now, unix).expect("a valid configuration");
+        let transport =
+            Transport::new(config, seed, self.now, unix).expect("a valid configuration");
         let ip = IpAddr::V4(Ipv4Addr::new(10, 0, (index / 250) as u8, (index % 250) as u8 + 1));
         self.hosts.push(Host::new(transport, ip));
         index

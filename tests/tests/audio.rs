@@ -148,7 +148,13 @@ fn packets_pass_through_unchanged_for_those_who_bring_their_own_codec() {
 fn malformed_media_name_what_is_wrong_and_reach_nobody() {
     let mut world = mesh(7, 2);
     let wrong = [
-        (RuntimeData::EncodedAudio(EncodedAudio { opus: vec![].into(), duration: Duration::ZERO }), "opus"),
+        (
+            RuntimeData::EncodedAudio(EncodedAudio {
+                opus: vec![].into(),
+                duration: Duration::ZERO,
+            }),
+            "opus",
+        ),
         (
             RuntimeData::EncodedAudio(EncodedAudio {
                 opus: vec![31 << 3].into(),

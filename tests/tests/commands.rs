@@ -51,7 +51,10 @@ fn a_start_without_a_server_times_out_and_can_be_repeated() {
     let a = world.add(manual("a"));
     world.start_all();
     let failed = |world: &World| {
-        matches!(world.hosts[a].outcomes.first(), Some(Outcome::Started(Err(StartError::Timeout(_)))))
+        matches!(
+            world.hosts[a].outcomes.first(),
+            Some(Outcome::Started(Err(StartError::Timeout(_))))
+        )
     };
     assert!(world.run_until(failed));
     world.signaling_reachable = true;
@@ -77,9 +80,10 @@ fn a_taken_id_is_refused() {
 #[test]
 fn connecting_resolves_once_for_all_who_wait() {
     let mut world = strangers(4, [manual("a"), manual("b")]);
-    assert_eq!(connect(&mut world, 0, "no one"), Err(ConnectError::InvalidPeerId(
-        rtcmesh_core::id::PeerId::new("no one").unwrap_err()
-    )));
+    assert_eq!(
+        connect(&mut world, 0, "no one"),
+        Err(ConnectError::InvalidPeerId(rtcmesh_core::id::PeerId::new("no one").unwrap_err()))
+    );
     assert_eq!(connect(&mut world, 0, "c"), Err(ConnectError::PeerNotFound(id("c"))));
     assert_eq!(connect(&mut world, 0, "a"), Err(ConnectError::PeerNotFound(id("a"))));
     assert_eq!(connect(&mut world, 0, "b"), Ok(false));

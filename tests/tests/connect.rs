@@ -25,9 +25,8 @@ fn two_to_ten_peers_are_all_connected_exactly_once() {
                 assert_eq!(count(|event| matches!(event, Event::Connecting { .. })), 1);
                 assert_eq!(count(|event| matches!(event, Event::Connected { .. })), 1);
                 assert_eq!(count(|event| matches!(event, Event::PeerDiscovered { .. })), 1);
-                let ended = |event: &Event| {
-                    matches!(event, Event::Closed { .. } | Event::Failed { .. })
-                };
+                let ended =
+                    |event: &Event| matches!(event, Event::Closed { .. } | Event::Failed { .. });
                 assert_eq!(count(ended), 0);
             }
         }
@@ -66,7 +65,8 @@ fn a_newcomer_and_one_who_comes_back_are_connected_too() {
     world.crash(late);
     let again = world.add(automatic("late"));
     world.act(again, |transport, now| transport.start(now)).unwrap();
-    let back = |world: &World| (0..3).all(|n| world.connected(n, again) && world.connected(again, n));
+    let back =
+        |world: &World| (0..3).all(|n| world.connected(n, again) && world.connected(again, n));
     assert!(world.run_until(back));
 }
 

@@ -114,7 +114,8 @@ fn a_full_buffer_is_told_and_so_is_its_emptying() {
 
 #[test]
 fn a_broadcast_reaches_all_and_tells_of_those_it_did_not() {
-    let mut world = strangers(6, [automatic("a"), automatic("b"), automatic("c").enable_data_channel(false)]);
+    let mut world =
+        strangers(6, [automatic("a"), automatic("b"), automatic("c").enable_data_channel(false)]);
     let both = |world: &World| world.connected(0, 1) && world.connected(0, 2);
     assert!(world.run_until(both));
     world.run(Duration::from_secs(5));
@@ -133,11 +134,8 @@ fn unreliable_messages_come_over_their_own_channel() {
     world.run(Duration::from_secs(1));
     let message = DataMessage::text("maybe");
     let unreliable = Some(Reliability::Unreliable);
-    world
-        .act(0, |t, now| t.send_data_channel_message(now, "p1", &message, unreliable))
-        .unwrap();
-    let got = |event: &Event| {
-        matches!(event, Event::Data { reliability: Reliability::Unreliable, .. })
-    };
+    world.act(0, |t, now| t.send_data_channel_message(now, "p1", &message, unreliable)).unwrap();
+    let got =
+        |event: &Event| matches!(event, Event::Data { reliability: Reliability::Unreliable, .. });
     assert!(world.run_until(|world| world.hosts[1].count(got) == 1));
 }

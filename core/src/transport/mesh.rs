@@ -240,10 +240,12 @@ impl Transport {
 
     /// Makes a connection that has not been negotiated; false where the engine could not.
     fn connect(&mut self, now: Instant, slot: Slot) -> bool {
-        let (Some(engine), Some(remote)) = (self.engine.as_ref(), self.remotes.get_mut(slot)) else {
+        let (Some(engine), Some(remote)) = (self.engine.as_ref(), self.remotes.get_mut(slot))
+        else {
             return false;
         };
-        let mut rng = self.rng.fork(&format!("connection {} {}", remote.id, self.counts.connections));
+        let mut rng =
+            self.rng.fork(&format!("connection {} {}", remote.id, self.counts.connections));
         self.counts.connections += 1;
         let config = PeerConfig {
             audio: self.config.audio.enabled && remote.capabilities.audio,

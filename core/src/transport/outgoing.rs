@@ -81,15 +81,16 @@ impl AudioSource {
 
 #[cfg(feature = "opus")]
 fn opus_settings(settings: &AudioSettings) -> OpusSettings {
-    let mut opus = OpusSettings::default();
-    opus.bitrate = settings.bitrate;
-    opus.complexity = settings.complexity;
-    opus.fec = settings.fec;
-    opus.dtx = settings.dtx;
-    opus.expected_loss_percent = settings.expected_loss_percent;
-    opus.channels = Channels::from_count(settings.channels).unwrap_or_default();
-    opus.frame_duration = AudioSettings::FRAME;
-    opus
+    OpusSettings {
+        bitrate: settings.bitrate,
+        complexity: settings.complexity,
+        fec: settings.fec,
+        dtx: settings.dtx,
+        expected_loss_percent: settings.expected_loss_percent,
+        channels: Channels::from_count(settings.channels).unwrap_or_default(),
+        frame_duration: AudioSettings::FRAME,
+        ..OpusSettings::default()
+    }
 }
 
 #[cfg(not(feature = "opus"))]
@@ -98,7 +99,11 @@ impl AudioSource {
         Err(EncodeError::Encoding("this build has no Opus encoder (feature `opus`)".into()))
     }
 
-    pub(super) fn push(&mut self, _: Instant, _: &AudioBuffer) -> Result<&[EncodedFrame], EncodeError> {
+    pub(super) fn push(
+        &mut self,
+        _: Instant,
+        _: &AudioBuffer,
+    ) -> Result<&[EncodedFrame], EncodeError> {
         self.last = None;
         Ok(&self.frames)
     }

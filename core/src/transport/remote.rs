@@ -289,8 +289,7 @@ impl Sample {
     fn take(&mut self, now: Instant, figures: &PeerFigures) {
         let seconds = seconds_between(self.at, now);
         let rate = |from: u64, to: u64| to.saturating_sub(from) as f64 * 8e-3 / seconds;
-        self.kbps =
-            (rate(self.bytes.0, figures.bytes_in), rate(self.bytes.1, figures.bytes_out));
+        self.kbps = (rate(self.bytes.0, figures.bytes_in), rate(self.bytes.1, figures.bytes_out));
         let received = figures.audio_packets_in.saturating_sub(self.audio.0);
         let lost = figures.audio_packets_lost.saturating_sub(self.audio.1);
         self.loss = if received + lost > 0 { lost as f64 / (received + lost) as f64 } else { 0.0 };

@@ -7,7 +7,9 @@ use crate::codec::{EncodedFrame, opus_packet_duration};
 use crate::config::DataChannelMode;
 use crate::error::{BroadcastError, SendError};
 use crate::id::PeerId;
-use crate::media::{AudioBuffer, DataMessage, EncodedAudio, EncodedVideo, Reliability, RuntimeData};
+use crate::media::{
+    AudioBuffer, DataMessage, EncodedAudio, EncodedVideo, Reliability, RuntimeData,
+};
 use crate::peer::{DataRefused, MediaRefused, Prepared};
 use crate::transport::demux::Slot;
 use crate::transport::info::BroadcastStats;
@@ -47,8 +49,12 @@ impl Transport {
             RuntimeData::Video(frame) => check_video(frame)
                 .map_err(SendError::InvalidData)
                 .and_then(|()| self.send_slot(now, slot, &Outgoing::Video(frame))),
-            RuntimeData::Text(text) => self.send_message(now, slot, DataMessage::Text(text.clone())),
-            RuntimeData::Json(json) => self.send_message(now, slot, DataMessage::Json(json.clone())),
+            RuntimeData::Text(text) => {
+                self.send_message(now, slot, DataMessage::Text(text.clone()))
+            }
+            RuntimeData::Json(json) => {
+                self.send_message(now, slot, DataMessage::Json(json.clone()))
+            }
             RuntimeData::Binary(bytes) => {
                 self.send_message(now, slot, DataMessage::Binary(bytes.clone()))
             }
@@ -276,10 +282,9 @@ impl Transport {
             Outgoing::Video(frame) => {
                 let what = frame.codec.name();
                 return connection.peer.write_video(now, frame).map_err(|refused| match refused {
-                    MediaRefused::NotNegotiated => SendError::NotNegotiated {
-                        peer: remote.id.clone(),
-                        what: what.to_owned(),
-                    },
+                    MediaRefused::NotNegotiated => {
+                        SendError::NotNegotiated { peer: remote.id.clone(), what: what.to_owned() }
+                    }
                     MediaRefused::Engine => SendError::PeerNotConnected(remote.id.clone()),
                 });
             }
