@@ -37,9 +37,9 @@ const MAX_MISORDER: i64 = 100;
 /// fastest transit through the network of the last seconds, plus the target. So the delay above the
 /// network's own is the target, wherever the first packet stood; the sender's clock is followed,
 /// however it drifts; and a change of target or of route is reached by playing up to 12.5 % faster or
-/// slower. What comes late is played while nothing behind it was, up to 250 ms late. What is missing when it is due
-/// is to be concealed; after 1 s of that, or where the sender has just paused, there is silence, and
-/// the delay is set afresh with the next packet.
+/// slower. What comes late is played while nothing behind it was, up to 250 ms late. What is missing
+/// when it is due is to be concealed; after 1 s of that, or where the sender has just paused, there is
+/// silence, and the delay is set afresh with the next packet.
 ///
 /// Instants must come from one clock; one that goes back is taken for the latest before it. At most
 /// 512 consecutive sequence numbers are held; memory is taken with the first packet, and none for each.
@@ -113,6 +113,8 @@ struct Playing {
     end: i64,
     /// How much was concealed since the last packet.
     concealed: i64,
+    /// Where what was concealed with the help of a packet behind it ends, in ticks.
+    filled: i64,
     /// The length of the last packet.
     step: i64,
     /// Whether the last packet announced silence.
@@ -209,10 +211,8 @@ impl<T> JitterBuffer<T> {
             self.statistics.late += 1;
             return Err(Inserted::Late);
         }
-        // Its gap was filled from what follows: to play it would play the same twice.
-        if stream.playing.is_some_and(|playing| playing.concealed > 0 && ticks < playing.end)
-            && self.ring.last().is_some_and(|last| last > sequence)
-        {
+        // The gap was filled from what follows: to play it would play the same twice.
+        if stream.playing.is_some_and(|playing| ticks < playing.filled) {
             self.statistics.late += 1;
             return Err(Inserted::Late);
         }
@@ -316,7 +316,8 @@ impl<T> JitterBuffer<T> {
         let stream = self.stream.as_mut()?;
         let step = i64::from(packet.duration);
         let end = ticks.saturating_add(step);
-        stream.playing = Some(Playing { end, concealed: 0, step, dtx: packet.dtx });
+        stream.playing =
+            Some(Playing { end, concealed: 0, filled: i64::MIN, step, dtx: packet.dtx });
         let length = self.scale.nanos(step);
         self.earliest = due.saturating_add(length - length / FASTER);
         if let Some(fastest) = stream.fastest.get() {
@@ -370,6 +371,9 @@ impl<T> JitterBuffer<T> {
         let start = playing.end;
         playing.end = start.saturating_add(ticks);
         playing.concealed += ticks;
+        if reason == ConcealReason::Lost {
+            playing.filled = playing.end;
+        }
         let rtp = stream.rtp(start);
         let length = self.scale.nanos(ticks);
         self.earliest = due.saturating_add(length - length / FASTER);

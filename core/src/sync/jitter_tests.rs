@@ -154,6 +154,16 @@ fn a_late_packet_is_played_while_nothing_behind_it_was() {
 }
 
 #[test]
+fn a_late_packet_is_played_before_its_waiting_successor() {
+    let mut world = World::new();
+    for (n, late) in [(0, 0), (2, 35), (1, 56), (3, 20)] {
+        world.number(n, ms(late));
+    }
+    world.until(ms(135));
+    assert_eq!(world.story(), "f0@50 dry20@70 f1@87 f2@105 f3@122");
+}
+
+#[test]
 fn a_packet_whose_gap_was_filled_from_its_successor_is_late() {
     let mut world = World::new();
     for n in [0, 2, 3] {
