@@ -39,7 +39,8 @@ impl<T> Ring<T> {
     }
 
     /// The highest number that is there.
-    pub(super) fn last(&self) -> Option<u64> {
+    #[cfg(test)]
+    fn last(&self) -> Option<u64> {
         (self.len > 0).then_some(self.last)
     }
 
