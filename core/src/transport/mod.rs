@@ -81,6 +81,9 @@ pub struct Transport {
     listing: u64,
     listed_at: Option<Instant>,
     start_deadline: Option<Instant>,
+    /// Received audio is handed over as it comes.
+    #[cfg(feature = "sim")]
+    bypass_playout: bool,
 }
 
 /// What has been counted since the start.
@@ -130,6 +133,8 @@ impl Transport {
             listing: 0,
             listed_at: None,
             start_deadline: None,
+            #[cfg(feature = "sim")]
+            bypass_playout: false,
             config,
         })
     }
