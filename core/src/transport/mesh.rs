@@ -16,6 +16,7 @@ use crate::transport::info::PeerState;
 use crate::transport::outgoing::SendTimeline;
 use crate::transport::playout::AudioPlayout;
 use crate::transport::remote::{Connection, Remote};
+use crate::transport::settle::RESTART_INTERVAL;
 
 /// In automatic mode the peer whose id is the smaller one gives the other this long to offer.
 const YIELD: Duration = Duration::from_secs(1);
@@ -193,7 +194,7 @@ impl Transport {
             connection.peer.handle_timeout(now);
         }
         if connection.restart_at.is_some_and(|at| at <= now) {
-            connection.restart_at = None;
+            connection.restart_at = Some(now + RESTART_INTERVAL);
             connection.peer.restart_ice(now);
         }
         if connection.keyframes.due(now) {
@@ -267,7 +268,6 @@ impl Transport {
                 return false;
             }
         };
-        self.demux.set_fragment(slot, &peer.ufrag());
         for local in self.sockets.addresses() {
             peer.add_local(now, local);
         }

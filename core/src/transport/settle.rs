@@ -15,6 +15,9 @@ use crate::transport::remote::Connection;
 /// When a path is lost, the polite side leaves the other this long to seek it anew.
 const RESTART_YIELD: Duration = Duration::from_secs(2);
 
+/// The checks of a restart are over after about 4 s: then the next one begins.
+pub(super) const RESTART_INTERVAL: Duration = Duration::from_secs(4);
+
 impl Transport {
     /// Takes over what a connection gives out, acts on its end, and notes its next deadline.
     pub(super) fn settle(&mut self, now: Instant, slot: Slot) {
@@ -89,9 +92,10 @@ impl Transport {
             };
             self.signaling.send(now, message);
         }
+        if let Some(fragment) = connection.peer.poll_fragment() {
+            self.demux.set_fragment(slot, &fragment);
+        }
         if any {
-            // A restart, or a connection begun anew after glare, has new credentials.
-            self.demux.set_fragment(slot, &connection.peer.ufrag());
             self.drain_signaling_commands();
         }
     }
