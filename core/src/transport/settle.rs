@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::Transport;
 use crate::net::Transmit;
 use crate::peer::{PeerEvent, PeerMedia, Signal, State};
-use crate::signaling::ToPeer;
+use crate::signaling::{PeerConnectionState, ToPeer};
 use crate::transport::demux::Slot;
 use crate::transport::event::{ClosedBy, Event, Media, Outcome};
 use crate::transport::info::PeerState;
@@ -154,6 +154,9 @@ impl Transport {
                 }
                 let after = now.saturating_duration_since(connection.started);
                 self.queues.event(Event::Connected { peer, after });
+                let request = connection.request().cloned();
+                self.report_state(now, slot, PeerConnectionState::Connected, request);
+                self.drain_signaling_commands();
             }
             PeerEvent::Lost => {
                 remote.state = PeerState::Reconnecting;
