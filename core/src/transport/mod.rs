@@ -119,6 +119,10 @@ impl Transport {
     pub fn poll_media(&mut self) -> Option<Media> {
         unimplemented!()
     }
+    /// Whether `poll_event` or `poll_media` would give something.
+    pub fn has_events(&self) -> bool {
+        unimplemented!()
+    }
     #[must_use]
     pub fn poll_outcome(&mut self) -> Option<Outcome> {
         unimplemented!()
