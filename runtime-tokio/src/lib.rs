@@ -20,6 +20,9 @@ const UDP_RECEIVE_BUFFER: usize = 2 * 1024 * 1024;
 /// Connections that wait to be accepted.
 const LISTEN_BACKLOG: i32 = 1024;
 
+/// The signaling server on tokio.
+pub type SignalingServer = rtcmesh_runtime::SignalingServer<TokioRuntime>;
+
 /// A running tokio runtime, with its I/O and its timers enabled.
 #[derive(Debug, Clone)]
 pub struct TokioRuntime(Handle);

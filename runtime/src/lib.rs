@@ -13,5 +13,7 @@ mod tls;
 mod ws;
 
 pub use runtime::{Runtime, TcpListener, TcpStream, Timer, UdpSocket};
-pub use server::{Assets, Origins};
+pub use server::{
+    Admission, Assets, Origins, ServerError, SignalingServer, SignalingServerOptions,
+};
 pub use tls::{TlsError, TlsIdentity, TlsOptions};
