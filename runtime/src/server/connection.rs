@@ -24,7 +24,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How much of a head is read at once, in bytes.
 const HEAD_CHUNK: usize = 1024;
-/// The longest path of a room, in bytes (the contract, rooms).
+/// The longest path of a room, in bytes, without a trailing slash (the contract, rooms).
 const MAX_PATH: usize = 128;
 /// The first byte of a TLS connection: the type of a handshake record (RFC 8446, section 5.1).
 const TLS_HANDSHAKE: u8 = 22;
@@ -90,7 +90,13 @@ async fn open<R: Runtime>(
     let mut written = 0;
     poll_fn(|cx| stream.poll_write_all(cx, &response, &mut written)).await?;
     let rest = head.split_off(request.length.min(head.len()));
-    Ok(Some((Socket::accepted(stream, rest), membership)))
+    let socket = Socket::accepted(stream, rest);
+    if membership.unwanted() {
+        // It is told so, and stays among those that may be sent away at any time.
+        link::run(socket, membership).await;
+        return Ok(None);
+    }
+    Ok(Some((socket, membership)))
 }
 
 /// What came first on a connection.
@@ -154,12 +160,11 @@ fn respond<R: Runtime>(
         tracing::debug!(link = %name, origin = ?request.origin, "refused: the page's origin");
         return Err(http::refusal(Status::Forbidden));
     }
-    if request.path.len() > MAX_PATH {
+    if request.path.strip_suffix('/').unwrap_or(&request.path).len() > MAX_PATH {
         return Err(http::refusal(Status::BadRequest));
     }
     let head = head.get(..request.length).unwrap_or(head);
     let response = http::upgrade(head).map_err(http::refusal)?;
-    // The machine may be full: it is asked before anything is promised.
     let member = shared.open(name, &request.path, remote);
     let member = member.ok_or_else(|| http::refusal(Status::Unavailable))?;
     Ok((response, member))

@@ -23,7 +23,7 @@ pub(super) async fn run<R: Runtime>(socket: Socket<R::Tcp>, membership: Membersh
         socket,
         membership,
         batch: Vec::new(),
-        written: 0,
+        written: Vec::new(),
         phase: Phase::Open,
         farewell: None,
     };
@@ -48,8 +48,8 @@ struct Link<R: Runtime> {
     socket: Socket<R::Tcp>,
     membership: Membership<R>,
     batch: Vec<Out>,
-    /// Bytes of texts given to the socket and not yet seen written.
-    written: usize,
+    /// Lengths of texts given to the socket and not yet told to the machine as written.
+    written: Vec<usize>,
     phase: Phase,
     farewell: Option<Box<R::Timer>>,
 }
@@ -118,13 +118,13 @@ impl<R: Runtime> Link<R> {
             if self.phase != Phase::Open {
                 return;
             }
-            let room = match self.socket.poll_flush(cx) {
-                Poll::Ready(Ok(())) => BATCH,
+            let closing = match self.socket.poll_flush(cx) {
+                Poll::Ready(Ok(())) => {
+                    self.membership.take(cx, &mut self.written, BATCH, &mut self.batch)
+                }
                 Poll::Ready(Err(broken)) => return self.broke(&broken),
-                Poll::Pending => 0,
+                Poll::Pending => self.membership.take(cx, &mut Vec::new(), 0, &mut self.batch),
             };
-            let written = if room > 0 { mem::take(&mut self.written) } else { 0 };
-            let closing = self.membership.take(cx, written, room, &mut self.batch);
             if closing {
                 // What is queued before the close has its time too, but no more than that.
                 self.say_farewell(Phase::Open);
@@ -136,7 +136,7 @@ impl<R: Runtime> Link<R> {
             for out in batch.drain(..) {
                 let accepted = match out {
                     Out::Text(text) => {
-                        self.written += text.len();
+                        self.written.push(text.len());
                         self.socket.send_text(&*text)
                     }
                     Out::Ping => self.socket.send_ping(),

@@ -89,7 +89,9 @@ impl<R: Runtime> SignalingServer<R> {
         getrandom::fill(&mut seed).map_err(io::Error::other)?;
         let unix_now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let seed = Seed::from_bytes(seed);
-        let machine = Server::new(options.config.clone(), seed, runtime.now(), unix_now)?;
+        let mut config = options.config.clone();
+        config.authorize = options.authorize.is_some();
+        let machine = Server::new(config, seed, runtime.now(), unix_now)?;
 
         let (mut listeners, mut local_addrs) = (Vec::new(), Vec::new());
         for addr in addrs {

@@ -33,7 +33,8 @@ impl SignalingServerOptions {
         Self::default()
     }
 
-    /// Sets the limits.
+    /// Sets the limits. Whether the machine asks for verdicts follows from
+    /// [`SignalingServerOptions::authorize`] alone.
     pub fn config(mut self, config: ServerConfig) -> Self {
         self.config = config;
         self
@@ -58,8 +59,8 @@ impl SignalingServerOptions {
     }
 
     /// Asks `judge` at every announce whether that peer may join: it may look at the room, the id and
-    /// the token. It is awaited in a task of its own, and may take its time; the machine refuses a
-    /// newcomer whose verdict does not come.
+    /// the token. It is awaited in a task of its own, and has 9 s: then the newcomer
+    /// is refused.
     pub fn authorize<F, V>(mut self, judge: F) -> Self
     where
         F: Fn(Admission) -> V + Send + Sync + 'static,

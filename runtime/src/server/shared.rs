@@ -190,7 +190,7 @@ impl<R: Runtime> Shared<R> {
         }
     }
 
-    /// Tells the machine of a new link. `None`: the machine does not want it, and it is gone again.
+    /// Tells the machine of a new link. `None`: the server is stopping.
     pub(super) fn open(
         self: &Arc<Self>,
         link: LinkId,
@@ -201,12 +201,7 @@ impl<R: Runtime> Shared<R> {
         let membership = Membership { shared: self.clone(), link, ended: false };
         self.input(|machine, now| machine.handle_open(now, link, path, address));
         // A stop that came before the link was entered has not closed it.
-        let wanted = !self.stopping()
-            && lock(&self.state)
-                .links
-                .get(&link)
-                .is_some_and(|outbox| !matches!(outbox.queue.front(), Some(Out::Close(..))));
-        wanted.then_some(membership)
+        (!self.stopping()).then_some(membership)
     }
 
     /// Names a new connection, and enters it among those that are being opened.
@@ -319,47 +314,47 @@ impl<R: Runtime> Membership<R> {
         }
     }
 
+    /// Whether the machine wants the link closed.
+    pub(super) fn unwanted(&self) -> bool {
+        lock(&self.shared.state).links.get(&self.link).is_none_or(|outbox| outbox.closing)
+    }
+
     /// Moves what waits for the link into `batch`: texts of about `most` bytes together, one at least
-    /// unless `most` is 0. `written` bytes of texts have gone out since the last call. Where nothing
-    /// waits afterwards, the task is woken by what comes; in any case by a close.
+    /// unless `most` is 0. Texts of the lengths `written` have gone out since the last call. Where
+    /// nothing waits afterwards, the task is woken by what comes; in any case by a close.
     ///
     /// Gives whether a close was moved, or waits behind what was not.
     pub(super) fn take(
         &self,
         cx: &Context<'_>,
-        written: usize,
+        written: &mut Vec<usize>,
         most: usize,
         batch: &mut Vec<Out>,
     ) -> bool {
-        let mut after = Aftermath::default();
-        let mut closing = false;
-        {
-            let mut state = lock(&self.shared.state);
-            if written > 0 {
-                state.machine.handle_sent(self.shared.runtime.now(), self.link, written);
-                after = state.drain(Some(self.link));
-            }
-            if let Some(outbox) = state.links.get_mut(&self.link) {
-                let mut bytes = 0;
-                while bytes < most
-                    && let Some(out) = outbox.queue.pop_front()
-                {
-                    bytes += if let Out::Text(text) = &out { text.len() } else { 0 };
-                    batch.push(out);
-                }
-                if outbox.queue.is_empty() {
-                    // What a burst needed is not kept for ever.
-                    outbox.queue.shrink_to(IDLE_QUEUE);
-                }
-                closing = outbox.closing;
-                match &mut outbox.waker {
-                    Some(waker) => waker.clone_from(cx.waker()),
-                    empty => *empty = Some(cx.waker().clone()),
-                }
+        let mut state = lock(&self.shared.state);
+        if !written.is_empty() {
+            let now = self.shared.runtime.now();
+            for length in written.drain(..) {
+                state.machine.handle_sent(now, self.link, length);
             }
         }
-        self.shared.follow_up(after);
-        closing
+        let Some(outbox) = state.links.get_mut(&self.link) else { return false };
+        let mut bytes = 0;
+        while bytes < most
+            && let Some(out) = outbox.queue.pop_front()
+        {
+            bytes += if let Out::Text(text) = &out { text.len() } else { 0 };
+            batch.push(out);
+        }
+        if outbox.queue.is_empty() {
+            // What a burst needed is not kept for ever.
+            outbox.queue.shrink_to(IDLE_QUEUE);
+        }
+        match &mut outbox.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            empty => *empty = Some(cx.waker().clone()),
+        }
+        outbox.closing
     }
 }
 

@@ -181,7 +181,11 @@ fn an_embedder_decides_who_joins() {
         // A verdict that takes a turn of the executor.
         tokio::task::yield_now().await;
         assert_eq!(&*admission.room, "/room");
-        if admission.token.as_deref() == Some("sesame") { Verdict::Accept } else { Verdict::Refuse }
+        if admission.token.as_deref() == Some("sesame") {
+            Verdict::Accept
+        } else {
+            Verdict::Refuse("no".into())
+        }
     });
     let server = Running::start(options);
     let mut a = Client::open(server.addr, "/room");
