@@ -95,6 +95,15 @@ impl DataMessage {
     /// The largest message, in bytes: 16 MB.
     pub const MAX_SIZE: usize = 16 * 1024 * 1024;
 
+    /// Its size in bytes, of JSON the memory that it takes at least.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Json(value) => json_size(value),
+            Self::Binary(bytes) => bytes.len(),
+        }
+    }
+
     /// A text message.
     pub fn text(text: impl Into<Arc<str>>) -> Self {
         Self::Text(text.into())
@@ -104,6 +113,17 @@ impl DataMessage {
     pub fn binary(bytes: impl Into<Arc<[u8]>>) -> Self {
         Self::Binary(bytes.into())
     }
+}
+
+/// The memory of a JSON value, from below. Its depth is bounded by the parser that made it.
+fn json_size(value: &Value) -> usize {
+    let inside = match value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(json_size).sum(),
+        Value::Object(members) => members.iter().map(|(key, v)| key.len() + json_size(v)).sum(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+    };
+    std::mem::size_of::<Value>() + inside
 }
 
 /// How hard a data message is tried to be delivered.

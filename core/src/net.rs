@@ -104,6 +104,8 @@ pub enum IoEvent<'a> {
     LinkDown {
         /// Which.
         link: LinkId,
+        /// The close code (RFC 6455, section 7.4), where the other side sent one.
+        code: Option<u16>,
         /// Why, for logs and errors.
         reason: &'a str,
     },

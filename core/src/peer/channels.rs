@@ -42,6 +42,25 @@ pub(crate) enum DataRefused {
     Full,
 }
 
+/// A message as it is handed to channels: made once, shared by all its receivers.
+#[derive(Debug, Clone)]
+pub(crate) struct Prepared {
+    kind: Kind,
+    bytes: Bytes,
+}
+
+impl Prepared {
+    /// The message in the form that it has on the wire.
+    pub(crate) fn new(message: &DataMessage) -> Self {
+        let (kind, bytes) = match message {
+            DataMessage::Text(text) => (Kind::Text, Bytes::Text(text.clone())),
+            DataMessage::Binary(bytes) => (Kind::Binary, Bytes::Shared(bytes.clone())),
+            DataMessage::Json(value) => (Kind::Json, Bytes::Owned(Arc::new(value.to_string()))),
+        };
+        Self { kind, bytes }
+    }
+}
+
 pub(super) struct Channels {
     enabled: bool,
     own: bool,
@@ -247,14 +266,10 @@ impl Peer {
     pub(crate) fn send_data(
         &mut self,
         now: Instant,
-        message: &DataMessage,
+        message: &Prepared,
         reliability: Reliability,
     ) -> Result<(), DataRefused> {
-        let (kind, bytes) = match message {
-            DataMessage::Text(text) => (Kind::Text, Bytes::Text(text.clone())),
-            DataMessage::Binary(bytes) => (Kind::Binary, Bytes::Shared(bytes.clone())),
-            DataMessage::Json(value) => (Kind::Json, Bytes::Owned(Arc::new(value.to_string()))),
-        };
+        let Prepared { kind, bytes } = message;
         let size = bytes.as_slice().len();
         if size > DataMessage::MAX_SIZE {
             return Err(DataRefused::TooLarge { size, limit: DataMessage::MAX_SIZE });
@@ -263,7 +278,7 @@ impl Peer {
         let plain_limit = self.channels.max_message;
         if reliability == Reliability::Reliable && self.channels.own && size > PAYLOAD {
             if self.channels.open_id(FRAGMENTS).is_some() {
-                if !self.channels.outgoing.push(kind, bytes) {
+                if !self.channels.outgoing.push(*kind, bytes.clone()) {
                     self.channels.high = true;
                     return Err(DataRefused::Full);
                 }
@@ -355,13 +370,8 @@ impl Peer {
         window.next = Some(now + round_trip.max(Duration::from_millis(2)));
     }
 
-    /// Whether the channel for messages of this reliability can be used.
-    pub(crate) fn channel_is_open(&self, reliability: Reliability) -> bool {
-        let label = if reliability == Reliability::Unreliable { UNRELIABLE } else { DATA };
-        self.channels.open_id(label).is_some()
-    }
-
     /// Whether all channels that belong between two rtcmesh peers are open.
+    #[cfg(test)]
     pub(crate) fn all_channels_open(&self) -> bool {
         self.channels.ids.iter().all(|slot| slot.open.is_some())
     }

@@ -216,13 +216,3 @@ impl DtlsInstance for Instance {
         self.0.close()
     }
 }
-
-/// Warms the cryptographic library up: its first use costs 30 to 90 ms for its entropy source and
-/// for checking the provider. Call it once, on a thread, before the first connection is wanted.
-pub(crate) fn warm_up(now: Instant) {
-    let Ok(engine) = Engine::new() else { return };
-    let config = PeerConfig::default();
-    let mut rng = Rng::new(crate::rng::Seed::from_number(0));
-    // Only its side effects matter; what it could not do now, the first connection will report.
-    drop(engine.build(&config, &mut rng, now));
-}

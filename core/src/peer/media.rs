@@ -161,11 +161,6 @@ impl Peer {
         self.media.opus.is_some()
     }
 
-    /// The video codecs that may be sent.
-    pub(crate) fn video_codecs(&self) -> impl Iterator<Item = VideoCodec> {
-        self.media.video_codecs.iter().map(|(codec, _)| *codec)
-    }
-
     pub(super) fn on_media(&mut self, data: MediaData) {
         let codec = match data.params.spec().codec {
             Codec::Opus => None,

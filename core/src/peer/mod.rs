@@ -14,6 +14,7 @@ mod sdp;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod warm_up;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -29,10 +30,13 @@ use crate::rng::Rng;
 use crate::time::Deadline;
 
 use channels::Channels;
+pub(crate) use channels::{DataRefused, Prepared};
 pub(crate) use engine::Engine;
 use media::Media;
+pub(crate) use media::MediaRefused;
 use negotiation::Negotiation;
 pub(crate) use stats::PeerFigures;
+pub(crate) use warm_up::warm_up;
 
 /// What one connection wishes and is allowed.
 #[derive(Debug, Clone)]
@@ -226,14 +230,25 @@ impl Peer {
 
     /// Time has passed. A call before [`Peer::poll_timeout`] is a no-op.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        if self.next.is_some_and(|next| next <= now) {
-            self.drive(now, |_| Ok(()));
-        }
+        self.run_due(now);
         self.channels.expire(now, &mut self.figures);
         if self.channels.missing_due(now) {
             self.open_missing(now);
         }
         self.follow_up(now);
+    }
+
+    /// Lets the engine do what is due. It may name a deadline that has passed, more than once: after a few
+    /// turns it has to wait for time to move, so that no driver spins on it.
+    fn run_due(&mut self, now: Instant) {
+        const TURNS: usize = 8;
+        for _ in 0..TURNS {
+            if self.next.is_none_or(|next| next > now) {
+                return;
+            }
+            self.drive(now, |_| Ok(()));
+        }
+        self.next = self.next.map(|next| next.max(now + Duration::from_millis(1)));
     }
 
     /// Says goodbye (RTCP BYE, DTLS close_notify) and ends.
@@ -248,6 +263,7 @@ impl Peer {
 
     /// The rest of what has to be done after the engine has been drained.
     fn follow_up(&mut self, now: Instant) {
+        self.run_due(now);
         if self.channels.busy() {
             self.pump(now);
         }
@@ -286,6 +302,7 @@ impl Peer {
         self.state
     }
 
+    #[cfg(test)]
     pub(crate) fn is_connected(&self) -> bool {
         self.state == State::Connected
     }
@@ -303,8 +320,9 @@ impl Peer {
         &self.figures
     }
 
-    pub(crate) fn local_addresses(&self) -> &[SocketAddr] {
-        &self.locals
+    /// Whether a description of the other side has arrived.
+    pub(crate) fn has_description(&self) -> bool {
+        self.negotiation.remote().is_some()
     }
 
     /// What became of the candidates, for the reason of a failure.
@@ -318,7 +336,7 @@ impl Peer {
     }
 
     /// The engine, for comparing our demultiplexer with its naive scan.
-    #[cfg(any(test, feature = "sim"))]
+    #[cfg(feature = "sim")]
     pub(crate) fn accepts(
         &self,
         now: Instant,
@@ -341,9 +359,4 @@ impl std::fmt::Debug for Peer {
 /// How the engine's ICE state looks from outside.
 fn path_is_up(state: IceConnectionState) -> bool {
     matches!(state, IceConnectionState::Connected | IceConnectionState::Completed)
-}
-
-/// A duration as a number of 48 kHz samples.
-fn samples_48k(duration: Duration) -> u64 {
-    (duration.as_nanos() * 48 / 1_000_000) as u64
 }

@@ -54,6 +54,15 @@ impl Wishes {
     fn any(self) -> bool {
         self.audio || self.video || self.data || self.restart
     }
+
+    fn without(self, done: Self) -> Self {
+        Self {
+            audio: self.audio && !done.audio,
+            video: self.video && !done.video,
+            data: self.data && !done.data,
+            restart: self.restart && !done.restart,
+        }
+    }
 }
 
 impl Negotiation {
@@ -128,11 +137,6 @@ impl Peer {
         if self.negotiation.pending_wish() {
             self.negotiate(now);
         }
-    }
-
-    /// Whether an offer of ours waits for its answer.
-    pub(crate) fn has_offered(&self) -> bool {
-        self.negotiation.offered.is_some()
     }
 
     /// Whether a description belongs to this very connection: another session id is a peer that has
@@ -240,6 +244,19 @@ impl Peer {
         }
     }
 
+    /// Our offer will get no answer (the server refused it, or time is up): a live connection goes on
+    /// without what it would have brought. Gives whether it was the offer under way.
+    pub(crate) fn withdraw(&mut self, request: &RequestId) -> bool {
+        let Some(offered) = self.negotiation.offered.take_if(|o| o.request == *request) else {
+            return false;
+        };
+        self.media.rolled_back();
+        self.channels.rolled_back();
+        let left = &mut self.negotiation.wishes;
+        *left = left.without(offered.wishes);
+        true
+    }
+
     /// The answer to our offer; any other is counted and dropped.
     pub(crate) fn handle_answer(&mut self, now: Instant, request: &RequestId, text: &str) {
         let Some(offered) = self.negotiation.offered.take_if(|o| o.request == *request) else {
@@ -259,12 +276,7 @@ impl Peer {
         self.described(request, text);
         let left = &mut self.negotiation.wishes;
         // What was offered is settled, even where the other side refused it.
-        *left = Wishes {
-            audio: left.audio && !wishes.audio,
-            video: left.video && !wishes.video,
-            data: left.data && !wishes.data,
-            restart: left.restart && !wishes.restart,
-        };
+        *left = left.without(wishes);
         self.media.answered();
         self.settle();
         for candidate in std::mem::take(&mut self.negotiation.early) {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::channels::DataRefused;
+use super::warm_up::exchange;
 use super::*;
 use crate::rng::Seed;
 
@@ -34,36 +34,10 @@ impl Pair {
 
     /// Carries signals and datagrams, at once, until nothing moves.
     fn settle(&mut self) {
-        loop {
-            let mut moved = false;
-            for from in 0..2 {
-                let to = 1 - from;
-                while let Some(signal) = self.peers[from].poll_signal() {
-                    moved = true;
-                    let target = &mut self.peers[to];
-                    match signal {
-                        Signal::Offer { request, sdp } => {
-                            target.handle_offer(self.now, &request, &sdp);
-                        }
-                        Signal::Answer { request, sdp } => {
-                            target.handle_answer(self.now, &request, &sdp);
-                        }
-                        Signal::Candidate { request, candidate, .. } => {
-                            target.handle_candidate(self.now, &request, &candidate);
-                        }
-                    }
-                }
-                while let Some(out) = self.peers[from].poll_transmit() {
-                    moved = true;
-                    let target = &mut self.peers[to];
-                    target.handle_datagram(self.now, out.remote, out.local, &out.payload);
-                }
-                self.events[from].extend(std::iter::from_fn(|| self.peers[from].poll_event()));
-                self.media[from].extend(std::iter::from_fn(|| self.peers[from].poll_media()));
-            }
-            if !moved {
-                return;
-            }
+        while exchange(&mut self.peers, self.now) {}
+        for (n, peer) in self.peers.iter_mut().enumerate() {
+            self.events[n].extend(std::iter::from_fn(|| peer.poll_event()));
+            self.media[n].extend(std::iter::from_fn(|| peer.poll_media()));
         }
     }
 
@@ -123,10 +97,10 @@ fn own_peers_connect_with_all_channels_and_audio_both_ways() {
 fn a_foreign_peer_connects_too_and_has_no_fragments() {
     let mut pair = Pair::connected(false);
     let large = DataMessage::binary(vec![1; 300 * 1024]);
-    let refused = pair.peers[0].send_data(pair.now, &large, Reliability::Reliable);
+    let refused = pair.peers[0].send_data(pair.now, &Prepared::new(&large), Reliability::Reliable);
     assert!(matches!(refused, Err(DataRefused::TooLarge { limit: 262_144, .. })), "{refused:?}");
     let text = DataMessage::text("hello");
-    pair.peers[0].send_data(pair.now, &text, Reliability::Reliable).unwrap();
+    pair.peers[0].send_data(pair.now, &Prepared::new(&text), Reliability::Reliable).unwrap();
     pair.run(Duration::from_millis(500));
     assert_eq!(pair.data(1), [text]);
 }
@@ -147,8 +121,8 @@ fn a_small_message_overtakes_a_large_one() {
     let mut pair = Pair::connected(true);
     let large = DataMessage::binary(vec![7; 1024 * 1024]);
     let small = DataMessage::text("first");
-    pair.peers[0].send_data(pair.now, &large, Reliability::Reliable).unwrap();
-    pair.peers[0].send_data(pair.now, &small, Reliability::Reliable).unwrap();
+    pair.peers[0].send_data(pair.now, &Prepared::new(&large), Reliability::Reliable).unwrap();
+    pair.peers[0].send_data(pair.now, &Prepared::new(&small), Reliability::Reliable).unwrap();
     pair.run(Duration::from_secs(20));
     assert_eq!(pair.data(1), [small, large]);
     assert!(pair.events[0].contains(&PeerEvent::BufferedAmountLow));

@@ -2,5 +2,7 @@
 //! server's machine; neither knows a socket or a clock.
 
 mod capabilities;
+mod stub;
+pub use stub::*;
 
 pub use capabilities::Capabilities;

@@ -141,6 +141,8 @@ pub struct Metrics {
     pub connections: u64,
     /// Connections that failed since the start.
     pub failures: u64,
+    /// Offers that were not answered: from peers that the lists do not admit, or beyond `max_peers`.
+    pub refused: u64,
     /// Datagrams received.
     pub datagrams_in: u64,
     /// Datagrams sent.
@@ -175,11 +177,6 @@ pub struct BroadcastStats {
     pub failed_peers: Vec<(PeerId, crate::error::SendError)>,
     /// How long the call took, where the caller measured it (the core reads no clock).
     pub duration: Duration,
-}
-
-/// How a point in time of the caller's clock is called in figures.
-pub(crate) fn millis(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e3
 }
 
 /// The time between two instants in seconds, never zero.

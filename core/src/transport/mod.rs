@@ -1,131 +1,245 @@
 //! The mesh: signaling, connections, media and data of all peers as one machine.
+//!
+//! [`Transport`] is driven like every machine of this crate. After any call of a method that takes `now`,
+//! drain the outputs: [`Transport::poll_transmit`], [`Transport::poll_command`],
+//! [`Transport::poll_outcome`], [`Transport::poll_event`] and [`Transport::poll_media`], in any order; then
+//! wait until [`Transport::poll_timeout`] or the next input. The queues are bounded, so that a driver that
+//! drains late loses media, never memory.
 
+mod command;
+mod demux;
 mod event;
 mod info;
+mod input;
+mod list;
+mod mesh;
+mod outgoing;
+mod playout;
+mod queue;
+mod remote;
+mod send;
+mod settle;
+#[cfg(feature = "sim")]
+mod sim;
+mod sockets;
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value, json};
+
+use crate::config::{Config, ConnectMode};
+use crate::error::ConfigError;
+use crate::id::PeerId;
+use crate::net::{IoCommand, Transmit};
+use crate::peer::{self, Engine};
+use crate::rng::{Rng, Seed};
+use crate::signaling::{Capabilities, Client, ClientConfig};
+use crate::time::{Clock, Deadline};
+
+use demux::Demux;
+use list::Remotes;
+use outgoing::AudioSource;
+use queue::Queues;
+use sockets::Sockets;
 
 pub use event::{AudioData, AudioFrame, ClosedBy, Event, Media, Outcome};
 pub use info::{BroadcastStats, Metrics, PeerCounters, PeerInfo, PeerState, Quality};
 
-use std::time::{Duration, Instant};
+/// Where a transport stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Not started.
+    New,
+    /// `start` was called: the announce has not been answered.
+    Starting,
+    /// Announced once: from here on signaling may come and go.
+    Running,
+    /// `shutdown` was called.
+    Ended,
+}
 
-use crate::config::{Config, ConfigPatch};
-use crate::error::{
-    BroadcastError, ConfigError, ConfigureError, ConnectError, DisconnectError, NotStarted,
-    SendError, StartError,
-};
-use crate::id::PeerId;
-use crate::media::{DataMessage, Reliability, RuntimeData};
-use crate::net::{Datagram, IoCommand, IoEvent, Transmit};
-use crate::rng::Seed;
-use crate::time::Deadline;
+/// A mesh of peers: everything but sockets, clocks and threads.
+///
+/// Equal configurations, seeds, times and inputs give equal outputs, as far as the engine underneath is
+/// deterministic. A fault in one connection ends that connection alone.
+pub struct Transport {
+    config: Config,
+    id: PeerId,
+    clock: Clock,
+    rng: Rng,
+    phase: Phase,
+    engine: Option<Engine>,
+    signaling: Client,
+    sockets: Sockets,
+    demux: Demux,
+    remotes: Remotes,
+    /// The encoder of what is broadcast.
+    broadcast: Option<Box<AudioSource>>,
+    queues: Queues,
+    counts: Counts,
+    /// The number of the signaling connection, and when those that it did not announce count as gone.
+    listing: u64,
+    listed_at: Option<Instant>,
+    start_deadline: Option<Instant>,
+}
 
-/// The mesh.
-#[derive(Debug)]
-pub struct Transport {}
+/// What has been counted since the start.
+#[derive(Debug, Default)]
+struct Counts {
+    datagrams_in: u64,
+    datagrams_out: u64,
+    datagrams_unknown: u64,
+    connections: u64,
+    failures: u64,
+    audio_encodes: u64,
+    refused: u64,
+}
 
-#[allow(unused_variables, missing_docs, clippy::missing_errors_doc, clippy::unimplemented)]
 impl Transport {
+    /// A transport that has touched nothing yet. `unix_now` is the time since the Unix epoch at `now`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] naming the field that is wrong.
     pub fn new(
         config: Config,
         seed: Seed,
         now: Instant,
         unix_now: Duration,
     ) -> Result<Self, ConfigError> {
-        unimplemented!()
+        config.validate()?;
+        let rng = Rng::new(seed);
+        let id = match &config.peer_id {
+            Some(id) => id.clone(),
+            None => format!("peer-{}", rng.fork("peer id").hex(8)),
+        };
+        let id = PeerId::new(id).map_err(|error| ConfigError::new("peer_id", error.to_string()))?;
+        let signaling = Client::new(announce(&config, &id), rng.fork("signaling"), now);
+        Ok(Self {
+            clock: Clock::new(now, unix_now),
+            sockets: Sockets::new(config.signaling_on_loopback()),
+            id,
+            rng,
+            phase: Phase::New,
+            engine: None,
+            signaling,
+            demux: Demux::default(),
+            remotes: Remotes::default(),
+            broadcast: None,
+            queues: Queues::default(),
+            counts: Counts::default(),
+            listing: 0,
+            listed_at: None,
+            start_deadline: None,
+            config,
+        })
     }
-    pub fn warm_up(now: Instant) {}
-    pub fn peer_id(&self) -> &PeerId {
-        unimplemented!()
+
+    /// Warms the cryptographic library of this process up: its first use costs 30 to 90 ms. Call it once,
+    /// on a thread of its own, before the first connection is wanted; without it the first pays.
+    pub fn warm_up(now: Instant) {
+        peer::warm_up(now);
     }
-    pub fn config(&self) -> &Config {
-        unimplemented!()
+
+    /// This peer's id.
+    pub const fn peer_id(&self) -> &PeerId {
+        &self.id
     }
-    // Inputs.
-    pub fn handle_datagram(&mut self, now: Instant, datagram: Datagram<'_>) {}
-    pub fn handle_io(&mut self, now: Instant, event: IoEvent<'_>) {}
-    pub fn handle_timeout(&mut self, now: Instant) {}
-    // Commands.
-    /// Ok: an `Outcome::Started` follows.
-    pub fn start(&mut self, now: Instant) -> Result<(), StartError> {
-        unimplemented!()
+
+    /// The settings in force.
+    pub const fn config(&self) -> &Config {
+        &self.config
     }
-    /// An `Outcome::ShutDown` follows, at once where it is shut down already.
-    pub fn shutdown(&mut self, now: Instant) {}
-    /// Ok(true): connected already. Ok(false): an `Outcome::Connected` of this peer follows.
-    pub fn connect_peer(&mut self, now: Instant, peer: &str) -> Result<bool, ConnectError> {
-        unimplemented!()
-    }
-    pub fn disconnect_peer(&mut self, now: Instant, peer: &str) -> Result<(), DisconnectError> {
-        unimplemented!()
-    }
-    pub fn list_peers(&self) -> Result<Vec<PeerInfo>, NotStarted> {
-        unimplemented!()
-    }
-    /// Everybody known, connected or not.
-    pub fn known_peers(&self) -> Result<Vec<PeerInfo>, NotStarted> {
-        unimplemented!()
-    }
-    pub fn send_to_peer(
-        &mut self,
-        now: Instant,
-        peer: &str,
-        data: &RuntimeData,
-    ) -> Result<(), SendError> {
-        unimplemented!()
-    }
-    pub fn broadcast(
-        &mut self,
-        now: Instant,
-        data: &RuntimeData,
-    ) -> Result<BroadcastStats, BroadcastError> {
-        unimplemented!()
-    }
-    /// `reliability: None`: as configured.
-    pub fn send_data_channel_message(
-        &mut self,
-        now: Instant,
-        peer: &str,
-        message: &DataMessage,
-        reliability: Option<Reliability>,
-    ) -> Result<(), SendError> {
-        unimplemented!()
-    }
-    pub fn buffered_amount(&mut self, peer: &str) -> Result<usize, SendError> {
-        unimplemented!()
-    }
-    pub fn request_keyframe(&mut self, now: Instant, peer: &str) -> Result<(), SendError> {
-        unimplemented!()
-    }
-    pub fn configure(&mut self, now: Instant, patch: &ConfigPatch) -> Result<(), ConfigureError> {
-        unimplemented!()
-    }
-    pub fn metrics(&self) -> Metrics {
-        unimplemented!()
-    }
-    // Outputs.
+
+    /// The next datagram to send. What cannot be sent now may be dropped: the network loses datagrams too.
     #[must_use]
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
-        unimplemented!()
+        let transmit = self.queues.transmits.pop_front()?;
+        self.counts.datagrams_out += 1;
+        Some(transmit)
     }
+
+    /// The next resource to see to, in order. Sockets are closed only after all datagrams that were to be
+    /// sent from them have been fetched.
     #[must_use]
     pub fn poll_command(&mut self) -> Option<IoCommand> {
-        unimplemented!()
+        if !self.queues.transmits.is_empty()
+            && matches!(self.queues.commands.front(), Some(IoCommand::CloseUdp { .. }))
+        {
+            return None;
+        }
+        self.queues.commands.pop_front()
     }
+
+    /// The next event.
     #[must_use]
     pub fn poll_event(&mut self) -> Option<Event> {
-        unimplemented!()
+        self.queues.poll_event()
     }
+
+    /// The next frame of media: audio at its playout time, video as it arrived.
     #[must_use]
     pub fn poll_media(&mut self) -> Option<Media> {
-        unimplemented!()
+        self.queues.poll_media()
     }
+
+    /// Whether [`Transport::poll_event`] or [`Transport::poll_media`] would give something.
+    pub fn has_events(&self) -> bool {
+        self.queues.has_events()
+    }
+
+    /// What became of a command.
     #[must_use]
     pub fn poll_outcome(&mut self) -> Option<Outcome> {
-        unimplemented!()
+        self.queues.outcomes.pop_front()
     }
-    /// `None` only before `start` and after the end.
+
+    /// When [`Transport::handle_timeout`] wants to be called: at once while datagrams, commands or outcomes
+    /// wait to be fetched; `None` before `start` and after the end. Events and media wait for the
+    /// application, and are no reason to call.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Deadline> {
-        unimplemented!()
+        if let Some(why) = self.queues.waiting() {
+            return Some(Deadline::new(self.clock.now(), why));
+        }
+        if matches!(self.phase, Phase::New | Phase::Ended) {
+            return None;
+        }
+        let mut earliest = self.signaling.poll_timeout();
+        let timers = [
+            (self.sockets.poll_timeout(), "gathering"),
+            (self.listed_at, "peers not announced again"),
+            (self.start_deadline, "start"),
+        ];
+        for (at, why) in timers {
+            earliest = Deadline::earliest(earliest, at.map(|at| Deadline::new(at, why)));
+        }
+        Deadline::earliest(earliest, self.remotes.poll_timeout())
+    }
+
+    fn automatic(&self) -> bool {
+        self.config.connect == ConnectMode::Automatic
+    }
+}
+
+/// What is said about ourselves.
+fn announce(config: &Config, id: &PeerId) -> ClientConfig {
+    // The configuration was validated: something is enabled.
+    let (audio, data) = (config.audio.enabled, config.enable_data_channel);
+    let capabilities =
+        Capabilities::new(audio, config.video.enabled, data).unwrap_or(Capabilities::ALL);
+    let mut user_data: Map<String, Value> = config.user_data.clone();
+    user_data.insert("rtcmesh".into(), json!({"v": 1}));
+    let mut client = ClientConfig::new(&config.signaling_url, id.clone(), capabilities);
+    client.user_data = user_data;
+    client.token = config.token.clone();
+    client
+}
+
+impl std::fmt::Debug for Transport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Transport")
+            .field("id", &self.id)
+            .field("phase", &self.phase)
+            .finish_non_exhaustive()
     }
 }

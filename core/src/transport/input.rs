@@ -1,0 +1,122 @@
+//! What comes in: datagrams, reports of resources, the passing of time. Nothing here can fail.
+
+use std::time::Instant;
+
+use super::{Phase, Transport};
+use crate::error::StartError;
+use crate::net::{Datagram, IoEvent};
+use crate::transport::demux::Slot;
+use crate::transport::event::Outcome;
+
+impl Transport {
+    /// A datagram was received.
+    pub fn handle_datagram(&mut self, now: Instant, datagram: Datagram<'_>) {
+        let now = self.clock.advance(now);
+        self.counts.datagrams_in += 1;
+        let Datagram { socket, remote, payload } = datagram;
+        let found = self
+            .sockets
+            .local(socket)
+            .and_then(|local| Some((local, self.demux.find(socket, remote, payload)?)));
+        let Some((local, slot)) = found else {
+            self.counts.datagrams_unknown += 1;
+            return;
+        };
+        let connection = self.remotes.get_mut(slot).and_then(|r| r.connection.as_deref_mut());
+        if let Some(connection) = connection {
+            connection.peer.handle_datagram(now, local, remote, payload);
+            self.settle(now, slot);
+        }
+    }
+
+    /// The adapter reports about a resource that was asked for.
+    pub fn handle_io(&mut self, now: Instant, event: IoEvent<'_>) {
+        let now = self.clock.advance(now);
+        if matches!(self.phase, Phase::New | Phase::Ended) {
+            return;
+        }
+        match event {
+            IoEvent::Interfaces(addresses) => {
+                let commands = self.sockets.interfaces(addresses);
+                self.queues.commands.extend(commands);
+            }
+            IoEvent::UdpBound { socket, local } => {
+                if let Some(local) = self.sockets.bound(socket, local) {
+                    self.add_local(now, local);
+                }
+            }
+            IoEvent::UdpFailed { socket, error } => {
+                tracing::warn!(%socket, error, "a UDP socket failed");
+                self.sockets.forget(socket);
+            }
+            IoEvent::LinkUp { .. } | IoEvent::LinkText { .. } | IoEvent::LinkDown { .. } => {
+                self.signaling.handle_io(now, &event);
+            }
+        }
+        self.after_gathering(now);
+        self.pump_signaling(now);
+    }
+
+    /// Time has passed. A call before [`Transport::poll_timeout`] is a no-op.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let now = self.clock.advance(now);
+        if matches!(self.phase, Phase::New | Phase::Ended) {
+            return;
+        }
+        self.after_gathering(now);
+        self.signaling.handle_timeout(now);
+        self.pump_signaling(now);
+        if self.listed_at.is_some_and(|at| at <= now) {
+            self.listed_at = None;
+            self.forget_unlisted(now);
+        }
+        if self.start_deadline.is_some_and(|at| at <= now) {
+            self.start_deadline = None;
+            self.give_up_start(now, StartError::Timeout(Self::START_TIMEOUT));
+        }
+        let mut from = 0;
+        while let Some(slot) = self.remotes.next_due(from, now) {
+            self.handle_slot_timeout(now, slot);
+            from = slot + 1;
+        }
+        self.pump_signaling(now);
+    }
+
+    fn add_local(&mut self, now: Instant, local: std::net::SocketAddr) {
+        let slots: Vec<Slot> = self.remotes.slots().collect();
+        for slot in slots {
+            let connection = self.remotes.get_mut(slot).and_then(|r| r.connection.as_deref_mut());
+            if let Some(connection) = connection {
+                connection.peer.add_local(now, local);
+                self.settle(now, slot);
+            }
+        }
+    }
+
+    /// Signaling begins when our addresses are known: an offer can then carry all of them at once.
+    fn after_gathering(&mut self, now: Instant) {
+        if self.phase == Phase::Starting && self.sockets.gathered(now) {
+            self.signaling.start(now);
+            self.pump_signaling(now);
+        }
+    }
+
+    /// `start` has failed: everything goes back, and it may be called again.
+    pub(super) fn give_up_start(&mut self, now: Instant, error: StartError) {
+        if self.phase != Phase::Starting {
+            return;
+        }
+        self.signaling.stop(now);
+        self.drain_signaling_commands();
+        let closing = self.sockets.close();
+        self.queues.commands.extend(closing);
+        self.phase = Phase::New;
+        self.start_deadline = None;
+        self.signaling = crate::signaling::Client::new(
+            super::announce(&self.config, &self.id),
+            self.rng.fork("signaling again"),
+            now,
+        );
+        self.queues.outcomes.push_back(Outcome::Started(Err(error)));
+    }
+}

@@ -1,0 +1,194 @@
+//! After a change to a connection: takes over everything that it has to say, until it is at rest.
+
+use std::time::{Duration, Instant};
+
+use super::Transport;
+use crate::net::Transmit;
+use crate::peer::{PeerEvent, PeerMedia, Signal, State};
+use crate::signaling::ToPeer;
+use crate::transport::demux::Slot;
+use crate::transport::event::{ClosedBy, Event, Media, Outcome};
+use crate::transport::info::PeerState;
+use crate::transport::mesh::End;
+use crate::transport::remote::Connection;
+
+/// When a path is lost, the polite side leaves the other this long to seek it anew.
+const RESTART_YIELD: Duration = Duration::from_secs(2);
+
+impl Transport {
+    /// Takes over what a connection gives out, acts on its end, and notes its next deadline.
+    pub(super) fn settle(&mut self, now: Instant, slot: Slot) {
+        let Some(remote) = self.remotes.get_mut(slot) else { return };
+        // Out of its place for the time being: the rest of the transport is then free to be changed.
+        let Some(mut connection) = remote.connection.take() else {
+            return self.remotes.update(slot);
+        };
+        self.send_out(slot, &mut connection);
+        self.signal(now, slot, &mut connection);
+        while let Some(media) = connection.peer.poll_media() {
+            self.take_media(now, slot, &mut connection, media);
+        }
+        let mut end = None;
+        while let Some(event) = connection.peer.poll_event() {
+            end = end.or(self.on_peer_event(now, slot, &mut connection, event));
+        }
+        self.play_out(now, slot, &mut connection);
+        if let Some(remote) = self.remotes.get_mut(slot) {
+            remote.connection = Some(connection);
+        }
+        match end {
+            Some(end) => {
+                if end == End::Closed(ClosedBy::Peer)
+                    && let Some(remote) = self.remotes.get_mut(slot)
+                {
+                    remote.parked = true;
+                }
+                // A fault is told, so that the other side need not wait for its own timers.
+                let tell = matches!(end, End::Failed(_));
+                self.end(now, slot, end, tell);
+            }
+            None => self.remotes.update(slot),
+        }
+    }
+
+    /// Takes over the datagrams of a connection.
+    pub(super) fn send_out(&mut self, slot: Slot, connection: &mut Connection) {
+        while let Some(out) = connection.peer.poll_transmit() {
+            let path = (out.local, out.remote);
+            let socket = match connection.selected {
+                Some((local, remote, socket)) if (local, remote) == path => Some(socket),
+                _ => self.sockets.socket(out.local),
+            };
+            // The socket was closed meanwhile: the path is about to be found lost.
+            let Some(socket) = socket else { continue };
+            let is_stun = out.payload.first().is_some_and(|first| *first <= 3);
+            if is_stun || connection.selected.map(|s| (s.0, s.1)) != Some(path) {
+                self.demux.sent(socket, out.remote, &out.payload, slot);
+                if !is_stun {
+                    connection.selected = Some((out.local, out.remote, socket));
+                }
+            }
+            self.queues.transmit(Transmit { socket, remote: out.remote, payload: out.payload });
+        }
+    }
+
+    fn signal(&mut self, now: Instant, slot: Slot, connection: &mut Connection) {
+        let mut any = false;
+        while let Some(signal) = connection.peer.poll_signal() {
+            let Some(to) = self.remotes.get(slot).map(|remote| remote.id.clone()) else { return };
+            any = true;
+            let message = match signal {
+                Signal::Offer { request, sdp } => {
+                    connection.negotiates(&request);
+                    ToPeer::Offer { to, request, sdp }
+                }
+                Signal::Answer { request, sdp } => ToPeer::Answer { to, request, sdp },
+                Signal::Candidate { request, candidate, mid } => {
+                    ToPeer::Candidate { to, request, candidate, mid, index: 0 }
+                }
+            };
+            self.signaling.send(now, message);
+        }
+        if any {
+            // A restart, or a connection begun anew after glare, has new credentials.
+            self.demux.set_fragment(slot, &connection.peer.ufrag());
+            self.drain_signaling_commands();
+        }
+    }
+
+    fn take_media(
+        &mut self,
+        now: Instant,
+        slot: Slot,
+        connection: &mut Connection,
+        media: PeerMedia,
+    ) {
+        match media {
+            PeerMedia::Audio { arrived, sequence, rtp, opus, level } => {
+                connection.level = level.or(connection.level);
+                connection.playout.insert(now, arrived, sequence, rtp, opus);
+            }
+            PeerMedia::Video { frame, contiguous } => {
+                connection.keyframes.received(now, frame.keyframe, contiguous);
+                if let Some(remote) = self.remotes.get(slot) {
+                    let peer = remote.id.clone();
+                    self.queues.media(Media::Video { peer, frame, contiguous });
+                }
+            }
+        }
+    }
+
+    fn play_out(&mut self, now: Instant, slot: Slot, connection: &mut Connection) {
+        while let Some(frame) = connection.playout.poll(now) {
+            if let Some(remote) = self.remotes.get(slot) {
+                self.queues.media(Media::Audio { peer: remote.id.clone(), frame });
+            }
+        }
+    }
+
+    fn on_peer_event(
+        &mut self,
+        now: Instant,
+        slot: Slot,
+        connection: &mut Connection,
+        event: PeerEvent,
+    ) -> Option<End> {
+        let report_interval = self.report_interval();
+        let timeout = self.config.ice_timeout;
+        let remote = self.remotes.get_mut(slot)?;
+        let peer = remote.id.clone();
+        match event {
+            PeerEvent::Connected => {
+                connection.connected_at = Some(now);
+                connection.deadline = None;
+                connection.report_at = Some(now + report_interval);
+                remote.state = PeerState::Connected;
+                remote.attempts = 0;
+                if std::mem::take(&mut remote.wanted) {
+                    let (peer, result) = (peer.clone(), Ok(()));
+                    self.queues.outcomes.push_back(Outcome::Connected { peer, result });
+                }
+                let after = now.saturating_duration_since(connection.started);
+                self.queues.event(Event::Connected { peer, after });
+            }
+            PeerEvent::Lost => {
+                remote.state = PeerState::Reconnecting;
+                connection.deadline = Some(now + timeout);
+                let yields = !connection.peer.config().impolite;
+                let delay = if yields { RESTART_YIELD } else { Duration::ZERO };
+                connection.restart_at = Some(now + delay);
+                self.queues.event(Event::Reconnecting { peer });
+            }
+            PeerEvent::Restored => {
+                remote.state = PeerState::Connected;
+                connection.deadline = None;
+                connection.restart_at = None;
+                if std::mem::take(&mut remote.wanted) {
+                    let (peer, result) = (peer.clone(), Ok(()));
+                    self.queues.outcomes.push_back(Outcome::Connected { peer, result });
+                }
+                self.queues.event(Event::Reconnected { peer });
+            }
+            PeerEvent::Closed => return Some(End::Closed(ClosedBy::Peer)),
+            PeerEvent::Failed(fault) => return Some(End::Failed(fault)),
+            PeerEvent::ChannelOpen(label) => {
+                self.queues.event(Event::DataChannelOpen { peer, label });
+            }
+            PeerEvent::Data(message, reliability) => {
+                self.queues.event(Event::Data { peer, message, reliability });
+            }
+            PeerEvent::BufferedAmountLow => self.queues.event(Event::BufferedAmountLow { peer }),
+            PeerEvent::KeyframeRequested => {
+                if connection.keyframes.tell(now) {
+                    self.queues.event(Event::KeyframeRequested { peer });
+                }
+            }
+        }
+        None
+    }
+
+    /// Whether media and data can be sent on a connection.
+    pub(super) fn can_send(connection: &Connection) -> bool {
+        matches!(connection.peer.state(), State::Connected | State::Lost)
+    }
+}

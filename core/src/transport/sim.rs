@@ -1,0 +1,34 @@
+//! What only simulators and benches may do. Not a stable interface.
+
+use std::time::Instant;
+
+use super::Transport;
+use crate::id::PeerId;
+use crate::net::Datagram;
+use crate::peer::Engine;
+
+impl Transport {
+    /// Uses this certificate and private key (DER, PKCS #8) instead of new ones. Before `start`.
+    #[doc(hidden)]
+    pub fn use_certificate(&mut self, certificate: Vec<u8>, private_key: Vec<u8>) {
+        self.engine = Some(Engine::with_certificate(certificate, private_key));
+    }
+
+    /// The peer that the index gives a datagram to, and those whose engines would take it.
+    #[doc(hidden)]
+    pub fn owners(
+        &mut self,
+        now: Instant,
+        datagram: Datagram<'_>,
+    ) -> (Option<PeerId>, Vec<PeerId>) {
+        let Datagram { socket, remote, payload } = datagram;
+        let Some(local) = self.sockets.local(socket) else { return (None, Vec::new()) };
+        let slot = self.demux.find(socket, remote, payload);
+        let indexed = slot.and_then(|slot| self.remotes.get(slot)).map(|remote| remote.id.clone());
+        let takes = |peer: &&crate::transport::remote::Remote| {
+            let connection = peer.connection.as_deref();
+            connection.is_some_and(|c| c.peer.accepts(now, local, remote, payload))
+        };
+        (indexed, self.remotes.iter().filter(takes).map(|remote| remote.id.clone()).collect())
+    }
+}

@@ -1,0 +1,115 @@
+//! Lost paths, crashed peers, broken signaling: what goes on, what comes back, what is told.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{automatic, id, mesh, talk};
+use rtcmesh_core::transport::{Event, PeerState};
+use rtcmesh_sim::World;
+
+#[test]
+fn a_short_outage_heals_on_the_same_connection() {
+    let mut world = mesh(1, 2);
+    world.cut(0, 1, true);
+    let lost = |world: &World| {
+        world.hosts[0].peer(&id("p1")).is_some_and(|info| info.state == PeerState::Reconnecting)
+    };
+    assert!(world.run_until(lost));
+    world.cut(0, 1, false);
+    assert!(world.run_until(World::all_connected));
+    let reconnected = |event: &Event| matches!(event, Event::Reconnected { .. });
+    assert_eq!(world.hosts[0].count(reconnected), 1);
+    assert_eq!(world.hosts[0].count(|event| matches!(event, Event::Failed { .. })), 0);
+    world.hosts[1].media.clear();
+    talk(&mut world, |_| 700.0, 30);
+    assert!(world.hosts[1].media.len() > 10, "audio flows again");
+}
+
+#[test]
+fn a_long_outage_ends_the_connection_and_it_is_made_anew() {
+    let mut world = mesh(2, 2);
+    world.cut(0, 1, true);
+    let failed = |world: &World| {
+        (0..2).all(|n| world.hosts[n].count(|event| matches!(event, Event::Failed { .. })) > 0)
+    };
+    assert!(world.run_until(failed));
+    world.cut(0, 1, false);
+    assert!(world.run_until(World::all_connected));
+}
+
+#[test]
+fn a_crashed_peer_is_noticed_and_everything_of_it_is_freed() {
+    let mut world = mesh(3, 3);
+    world.crash(0);
+    let noticed = |world: &World| (1..3).all(|n| world.hosts[n].peer(&id("p0")).is_none());
+    assert!(world.run_until(noticed), "{:?}", world.hosts[1].peer(&id("p0")));
+    assert!(world.connected(1, 2));
+}
+
+#[test]
+fn a_restarted_peer_is_connected_in_place_of_its_former_self() {
+    let mut world = mesh(4, 2);
+    world.crash(0);
+    // Its id stays reserved for a while after a crash.
+    world.run(Duration::from_secs(35));
+    let again = world.add(automatic("p0"));
+    world.act(again, |transport, now| transport.start(now)).unwrap();
+    let back = |world: &World| world.connected(1, again) && world.connected(again, 1);
+    assert!(world.run_until(back));
+}
+
+#[test]
+fn media_outlives_signaling() {
+    let mut world = mesh(5, 2);
+    world.signaling_reachable = false;
+    world.break_signaling(0);
+    world.break_signaling(1);
+    world.run(Duration::from_secs(20));
+    assert!(world.all_connected());
+    let down = |event: &Event| matches!(event, Event::SignalingDown { .. });
+    assert!(world.hosts[0].count(down) >= 1);
+    talk(&mut world, |_| 700.0, 30);
+    assert!(world.hosts[1].media.len() > 10);
+    world.signaling_reachable = true;
+    let up = |event: &Event| matches!(event, Event::SignalingUp { .. });
+    assert!(world.run_until(|world| (0..2).all(|n| world.hosts[n].count(up) == 2)));
+    world.run(Duration::from_secs(10));
+    assert!(world.all_connected());
+    let ends = |event: &Event| matches!(event, Event::Closed { .. } | Event::Failed { .. });
+    assert_eq!(world.hosts[0].count(ends), 0);
+}
+
+#[test]
+fn a_break_of_signaling_in_the_midst_of_connecting_is_overcome() {
+    for after in 0..12 {
+        let mut world = World::new(after);
+        for n in 0..3 {
+            world.add(automatic(&format!("p{n}")));
+        }
+        world.start_all();
+        world.run(Duration::from_millis(after));
+        world.break_signaling(1);
+        assert!(world.run_until(World::all_connected), "broken after {after} ms");
+    }
+}
+
+#[test]
+fn a_slow_application_loses_media_first_and_is_told() {
+    let mut world = mesh(6, 2);
+    world.hosts[1].fetches = false;
+    let text = rtcmesh_core::media::RuntimeData::Text("kept".into());
+    world.run(Duration::from_secs(1));
+    talk(&mut world, |_| 700.0, 1_100);
+    world.act(0, |transport, now| transport.broadcast(now, &text)).unwrap();
+    world.run(Duration::from_secs(1));
+    world.act(0, |transport, now| transport.shutdown(now));
+    world.run(Duration::from_secs(1));
+    world.hosts[1].fetches = true;
+    world.act(1, |_, _| ());
+    let events = &world.hosts[1].events;
+    let lagged = events.iter().any(|event| matches!(event, Event::Lagged { media: 1.., data: 0 }));
+    assert!(lagged);
+    assert!(events.iter().any(|event| matches!(event, Event::Data { .. })));
+    assert!(events.iter().any(|event| matches!(event, Event::Closed { .. })));
+}
