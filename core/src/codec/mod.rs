@@ -18,7 +18,7 @@ mod packet;
 mod resample;
 mod settings;
 #[cfg(test)]
-mod signal;
+pub(crate) mod signal;
 
 pub use audio::{
     AudioChunk, AudioDecoder, AudioEncoder, EncodedFrame, MAX_PACKET_BYTES, MAX_PACKET_SAMPLES,

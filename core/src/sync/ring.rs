@@ -1,0 +1,177 @@
+//! A ring of values by their sequence number.
+
+/// The most consecutive sequence numbers that a ring spans: of the shortest Opus packets, 2.5 ms,
+/// they are 1.28 s.
+pub(super) const CAPACITY: usize = 512;
+/// The places it starts with: enough for 200 ms of 20 ms packets and some burst.
+const FIRST_SIZE: usize = 32;
+
+/// Why a value was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// There is one with this number.
+    Occupied,
+    /// The numbers would span more than [`CAPACITY`].
+    Full,
+}
+
+/// Values in the order of their numbers, of which some may be missing. To insert costs constant time,
+/// to take the first away too, but for stepping over what is missing behind it. Memory is allocated
+/// with the first value, doubles while more room is needed, and stays.
+#[derive(Debug)]
+pub(super) struct Ring<T> {
+    /// A power of two in number, or none. The value of number `n` is at `n` modulo that.
+    slots: Vec<Option<T>>,
+    len: usize,
+    /// The lowest number that is there, if any is.
+    first: u64,
+    /// The highest.
+    last: u64,
+}
+
+impl<T> Ring<T> {
+    pub(super) const fn new() -> Self {
+        Self { slots: Vec::new(), len: 0, first: 0, last: 0 }
+    }
+
+    pub(super) const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The highest number that is there.
+    #[cfg(test)]
+    fn last(&self) -> Option<u64> {
+        (self.len > 0).then_some(self.last)
+    }
+
+    /// The lowest number that is there, and its value.
+    pub(super) fn first(&self) -> Option<(u64, &T)> {
+        if self.len == 0 {
+            return None;
+        }
+        let value = self.slots.get(self.index(self.first))?.as_ref()?;
+        Some((self.first, value))
+    }
+
+    pub(super) fn insert(&mut self, number: u64, value: T) -> Result<(), Refused> {
+        let (first, last) = match self.len {
+            0 => (number, number),
+            _ => (self.first.min(number), self.last.max(number)),
+        };
+        let span = last - first;
+        if span >= CAPACITY as u64 {
+            return Err(Refused::Full);
+        }
+        self.make_room(span as usize + 1);
+        let index = self.index(number);
+        match self.slots.get_mut(index) {
+            Some(slot @ None) => *slot = Some(value),
+            _ => return Err(Refused::Occupied),
+        }
+        self.len += 1;
+        (self.first, self.last) = (first, last);
+        Ok(())
+    }
+
+    /// Takes the value with the lowest number away.
+    pub(super) fn pop_first(&mut self) -> Option<T> {
+        if self.len == 0 {
+            return None;
+        }
+        let index = self.index(self.first);
+        let value = self.slots.get_mut(index)?.take()?;
+        self.len -= 1;
+        if self.len > 0 {
+            while self.slots.get(self.index(self.first)).is_some_and(Option::is_none) {
+                self.first += 1;
+            }
+        }
+        Some(value)
+    }
+
+    /// Drops every value and keeps the memory.
+    pub(super) fn clear(&mut self) {
+        self.slots.fill_with(|| None);
+        self.len = 0;
+    }
+
+    fn index(&self, number: u64) -> usize {
+        number as usize & self.slots.len().wrapping_sub(1)
+    }
+
+    fn make_room(&mut self, span: usize) {
+        if span <= self.slots.len() {
+            return;
+        }
+        let size = span.next_power_of_two().max(FIRST_SIZE);
+        let old = std::mem::take(&mut self.slots);
+        self.slots.resize_with(size, || None);
+        // At most as many numbers as the old ring had places: each place is met once.
+        let old_size = old.len() as u64;
+        for (place, value) in (0_u64..).zip(old) {
+            if value.is_some() {
+                let after = place.wrapping_sub(self.first) & (old_size - 1);
+                let index = self.index(self.first + after);
+                if let Some(slot) = self.slots.get_mut(index) {
+                    *slot = value;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_ring_of_few_values_is_small_and_a_full_one_bounded() {
+        let mut ring = Ring::new();
+        assert_eq!(ring.slots.capacity(), 0);
+        for number in 0..10_000 {
+            let fits = number < CAPACITY as u64;
+            assert_eq!(ring.insert(number, number).is_ok(), fits, "{number}");
+            assert_eq!(ring.slots.len() == FIRST_SIZE, number < FIRST_SIZE as u64);
+        }
+        assert_eq!(ring.slots.len(), CAPACITY);
+    }
+
+    proptest! {
+        /// Against a map as the model.
+        #[test]
+        fn it_behaves_as_a_sorted_map_would(
+            start in prop_oneof![Just(0), Just(u64::MAX - 2_000), any::<u64>()],
+            steps in prop::collection::vec((0_u8..3, 0_u64..700), 0..400),
+        ) {
+            let start = start.min(u64::MAX - 2_000);
+            let (mut ring, mut model) = (Ring::new(), BTreeMap::new());
+            let mut low = start;
+            for (what, ahead) in steps {
+                if what == 0 {
+                    prop_assert_eq!(ring.pop_first(), model.pop_first().map(|(_, value)| value));
+                    low = low.saturating_add(ahead % 3);
+                    continue;
+                }
+                let number = low.saturating_add(ahead);
+                let span = model.keys().chain([&number]).max().unwrap()
+                    - model.keys().chain([&number]).min().unwrap();
+                let expected = match model.get(&number) {
+                    Some(_) => Err(Refused::Occupied),
+                    None if span >= CAPACITY as u64 => Err(Refused::Full),
+                    None => Ok(()),
+                };
+                if expected.is_ok() {
+                    model.insert(number, number);
+                }
+                prop_assert_eq!(ring.insert(number, number), expected);
+                prop_assert_eq!(ring.len(), model.len());
+                prop_assert_eq!(ring.first().map(|(n, _)| n), model.keys().next().copied());
+                prop_assert_eq!(ring.last(), model.keys().last().copied());
+            }
+        }
+    }
+}
