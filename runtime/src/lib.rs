@@ -10,8 +10,10 @@ mod runtime;
 mod server;
 mod stream;
 mod tls;
+mod transport;
 mod ws;
 
 pub use runtime::{Runtime, TcpListener, TcpStream, Timer, UdpSocket};
 pub use server::{Assets, Origins};
 pub use tls::{TlsError, TlsIdentity, TlsOptions};
+pub use transport::{Events, IoMetrics, TransportEvent, WebRtcTransport};
