@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::f32::consts::TAU;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use realfft::{RealFftPlanner, RealToComplex};
 
@@ -31,6 +31,12 @@ const NEIGHBOURS: usize = 48;
 /// The bins on each side that the window function spreads a tone over (three) and a little more.
 const SKIRT: usize = 5;
 
+/// The transform and the weights of the Hann window, shared by all detectors: they are large.
+static PLAN: LazyLock<(Arc<dyn RealToComplex<f32>>, Vec<f32>)> = LazyLock::new(|| {
+    let hann = |n| 0.5 - 0.5 * (TAU * n as f32 / WINDOW as f32).cos();
+    (RealFftPlanner::new().plan_fft_forward(WINDOW), (0..WINDOW).map(hann).collect())
+});
+
 /// Listens to one stream of samples at 48 kHz.
 ///
 /// A tone is what stays: in each bin the second-lowest power of the last second counts, since the
@@ -38,8 +44,6 @@ const SKIRT: usize = 5;
 /// from a parabola through the logarithms of the highest bin and its neighbours, which for the Hann
 /// window is right to a fiftieth of a bin (0.1 Hz).
 pub(super) struct ToneDetector {
-    transform: Arc<dyn RealToComplex<f32>>,
-    window: Arc<[f32]>,
     /// Samples that are no whole window yet.
     samples: Vec<f32>,
     /// How many of them were made up for lost ones.
@@ -51,10 +55,7 @@ pub(super) struct ToneDetector {
 
 impl ToneDetector {
     pub(super) fn new() -> Self {
-        let hann = |n| 0.5 - 0.5 * (TAU * n as f32 / WINDOW as f32).cos();
         Self {
-            transform: RealFftPlanner::new().plan_fft_forward(WINDOW),
-            window: (0..WINDOW).map(hann).collect(),
             samples: Vec::with_capacity(WINDOW),
             concealed: 0,
             spectra: VecDeque::with_capacity(SPECTRA),
@@ -94,12 +95,13 @@ impl ToneDetector {
     }
 
     fn analyse(&mut self) {
-        for (sample, weight) in self.samples.iter_mut().zip(self.window.iter()) {
+        let (transform, weights) = &*PLAN;
+        for (sample, weight) in self.samples.iter_mut().zip(weights) {
             *sample *= weight;
         }
-        let mut bins = self.transform.make_output_vec();
+        let mut bins = transform.make_output_vec();
         // It fails only where a buffer has another length than the plan.
-        if self.transform.process(&mut self.samples, &mut bins).is_err() {
+        if transform.process(&mut self.samples, &mut bins).is_err() {
             return;
         }
         let mut powers = match self.spectra.len() {

@@ -10,8 +10,7 @@ mod source;
 mod tone;
 
 pub(crate) use ear::Ear;
-pub(crate) use file::WavError;
 pub(crate) use level::SILENCE_DBFS;
 pub(crate) use pacer::Pacer;
-pub(crate) use recording::{Recording, RecordingError};
+pub(crate) use recording::RecordingError;
 pub(crate) use source::{AudioChoice, Source};
