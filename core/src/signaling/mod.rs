@@ -2,7 +2,13 @@
 //! server's machine; neither knows a socket or a clock.
 
 mod capabilities;
-mod stub;
-pub use stub::*;
+mod client;
+mod held;
+mod message;
+mod outbox;
+mod server;
 
 pub use capabilities::Capabilities;
+pub use client::{Client, ClientConfig, ClientCounters, ClientEvent};
+pub use message::{DisconnectReason, PeerConnectionState, ToPeer};
+pub use server::{Server, ServerCommand, ServerConfig, ServerMetrics, Ticket, Verdict};

@@ -10,22 +10,22 @@ use rtcmesh_core::media::{AudioBuffer, DataMessage, RuntimeData};
 use rtcmesh_core::transport::{AudioData, Event, Media};
 use rtcmesh_sim::World;
 
-pub fn id(name: &str) -> PeerId {
+pub(crate) fn id(name: &str) -> PeerId {
     PeerId::new(name).unwrap()
 }
 
 /// Connects to everybody by itself.
-pub fn automatic(name: &str) -> Config {
+pub(crate) fn automatic(name: &str) -> Config {
     Config::new(World::URL).peer_id(name).max_peers(50)
 }
 
 /// Connects only on command.
-pub fn manual(name: &str) -> Config {
+pub(crate) fn manual(name: &str) -> Config {
     automatic(name).connect(ConnectMode::Manual)
 }
 
 /// Hosts `p0`, `p1`, … that are all connected with all.
-pub fn mesh(seed: u64, count: usize) -> World {
+pub(crate) fn mesh(seed: u64, count: usize) -> World {
     let mut world = World::new(seed);
     for n in 0..count {
         world.add(automatic(&format!("p{n}")));
@@ -36,7 +36,7 @@ pub fn mesh(seed: u64, count: usize) -> World {
 }
 
 /// Hosts that are started and announced, and connected with nobody.
-pub fn strangers(seed: u64, configs: impl IntoIterator<Item = Config>) -> World {
+pub(crate) fn strangers(seed: u64, configs: impl IntoIterator<Item = Config>) -> World {
     let mut world = World::new(seed);
     for config in configs {
         world.add(config);
@@ -52,7 +52,7 @@ pub fn strangers(seed: u64, configs: impl IntoIterator<Item = Config>) -> World 
 }
 
 /// Runs until the data channels of all connections are open.
-pub fn channels_open(world: &mut World) {
+pub(crate) fn channels_open(world: &mut World) {
     let open = |world: &World| {
         let others = world.hosts.len() - 1;
         let opened = |event: &Event| matches!(event, Event::DataChannelOpen { label: "data", .. });
@@ -62,7 +62,7 @@ pub fn channels_open(world: &mut World) {
 }
 
 /// 20 ms of a sine at 48 kHz, the `n`th of its stream.
-pub fn tone(hz: f32, n: usize) -> RuntimeData {
+pub(crate) fn tone(hz: f32, n: usize) -> RuntimeData {
     let sample = |k: usize| 0.3 * (TAU * hz * (n * 960 + k) as f32 / 48_000.0).sin();
     RuntimeData::Audio(AudioBuffer {
         samples: (0..960).map(sample).collect(),
@@ -72,7 +72,7 @@ pub fn tone(hz: f32, n: usize) -> RuntimeData {
 }
 
 /// The share of a signal's energy that lies at `hz` (Goertzel's algorithm).
-pub fn share_at(samples: &[f32], hz: f64) -> f64 {
+pub(crate) fn share_at(samples: &[f32], hz: f64) -> f64 {
     let coefficient = 2.0 * (std::f64::consts::TAU * hz / 48_000.0).cos();
     let (mut before, mut last) = (0.0, 0.0);
     for sample in samples {
@@ -84,7 +84,7 @@ pub fn share_at(samples: &[f32], hz: f64) -> f64 {
 }
 
 /// What a host has heard of a peer, as samples.
-pub fn heard(world: &World, host: usize, from: &PeerId) -> Vec<f32> {
+pub(crate) fn heard(world: &World, host: usize, from: &PeerId) -> Vec<f32> {
     let mut samples = Vec::new();
     for media in &world.hosts[host].media {
         if let Media::Audio { peer, frame, .. } = media
@@ -98,7 +98,7 @@ pub fn heard(world: &World, host: usize, from: &PeerId) -> Vec<f32> {
 }
 
 /// What a host got from a peer over data channels, in order.
-pub fn messages(world: &World, host: usize, from: &PeerId) -> Vec<DataMessage> {
+pub(crate) fn messages(world: &World, host: usize, from: &PeerId) -> Vec<DataMessage> {
     let message = |event: &Event| match event {
         Event::Data { peer, message, .. } if peer == from => Some(message.clone()),
         _ => None,
@@ -107,7 +107,7 @@ pub fn messages(world: &World, host: usize, from: &PeerId) -> Vec<DataMessage> {
 }
 
 /// Every host broadcasts a tone of its own for this many frames of 20 ms.
-pub fn talk(world: &mut World, hz: impl Fn(usize) -> f32, frames: usize) {
+pub(crate) fn talk(world: &mut World, hz: impl Fn(usize) -> f32, frames: usize) {
     for n in 0..frames {
         for host in 0..world.hosts.len() {
             let data = tone(hz(host), n);
