@@ -40,7 +40,7 @@ impl Recording {
     ) -> Result<Self, RecordingError> {
         let path = folder.join(format!("{peer}.wav"));
         let spec = WavSpec {
-            channels: first.channels.max(1),
+            channels: first.channels.clamp(1, 2),
             sample_rate: first.sample_rate,
             bits_per_sample: 16,
             sample_format: SampleFormat::Int,
@@ -82,12 +82,12 @@ impl Recording {
         }
         for frame in audio.samples.chunks_exact(from) {
             let mean = frame.iter().sum::<f32>() / from as f32;
-            for channel in 0..to {
-                let sample = if from == to { frame[channel] } else { mean };
+            let mixed = [mean; 2];
+            let samples = if from == to { frame } else { &mixed[..to] };
+            for sample in samples {
                 // The cast saturates, and makes 0 of what is no number.
-                writer
-                    .write_sample((sample * 32_767.0).round() as i16)
-                    .map_err(|error| error.to_string())?;
+                let sample = (sample * 32_767.0).round() as i16;
+                writer.write_sample(sample).map_err(|error| error.to_string())?;
             }
         }
         self.unflushed += frames as u32;
