@@ -3,13 +3,19 @@
 // A program for people and scripts: what it has to say goes to its standard output.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod audio;
 mod certificate;
+mod figures;
+mod join;
+mod output;
 mod page;
 mod signal;
+mod stop;
 
 use std::process::ExitCode;
 
-use clap::{ArgAction, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 /// How a command ends: with an exit code, or with an error that is told before the exit code 1.
@@ -30,6 +36,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Join(join::Args),
     Signal(signal::Args),
 }
 
@@ -42,10 +49,21 @@ fn main() -> ExitCode {
     };
     let outcome = runtime.block_on(async {
         match cli.command {
+            Command::Join(args) => join::run(args).await,
             Command::Signal(args) => signal::run(args).await,
         }
     });
     outcome.unwrap_or_else(|error| failure(error.as_ref()))
+}
+
+/// Ends a command whose arguments contradict each other as the parser itself would: with its usage and
+/// the exit code 2.
+fn usage_error(command: &str, kind: ErrorKind, message: impl std::fmt::Display) -> Outcome {
+    let mut cli = Cli::command();
+    cli.build();
+    let command = cli.find_subcommand_mut(command).ok_or("there is no such command")?;
+    command.error(kind, message).print()?;
+    Ok(ExitCode::from(2))
 }
 
 /// Tells an error with its causes.
@@ -77,7 +95,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        use clap::CommandFactory;
         Cli::command().debug_assert();
     }
 }

@@ -94,12 +94,19 @@ impl From<Error> for Broken {
 /// An open WebSocket.
 pub(crate) struct Socket<T> {
     inner: WebSocket<Stream<T>>,
+    heard: u64,
 }
 
 impl<T: TcpStream> Socket<T> {
     /// The server's side of a stream whose HTTP upgrade has been answered; `rest` was read after it.
     pub(crate) fn accepted(stream: Stream<T>, rest: Vec<u8>) -> Self {
-        Self { inner: WebSocket::from_partially_read(stream, rest, Role::Server, Some(config())) }
+        let inner = WebSocket::from_partially_read(stream, rest, Role::Server, Some(config()));
+        Self { inner, heard: 0 }
+    }
+
+    /// How many messages and control frames have come in: one that stands still is silent.
+    pub(crate) fn heard(&self) -> u64 {
+        self.heard
     }
 
     /// The next message. Pings are answered on the way.
@@ -107,6 +114,7 @@ impl<T: TcpStream> Socket<T> {
         self.inner.get_mut().attend(cx);
         for _ in 0..MAX_CONTROL_FRAMES {
             let message = ready!(or_pending(self.inner.read()))?;
+            self.heard += 1;
             // The answers to pings and close frames, which reading queues.
             if let Poll::Ready(result) = or_pending(self.inner.flush()) {
                 match result {
@@ -208,7 +216,7 @@ impl<T: TcpStream> Opening<T> {
         let Some(mut handshake) = self.0.take() else { return Poll::Pending };
         handshake.get_mut().get_mut().attend(cx);
         match handshake.handshake() {
-            Ok((inner, _)) => Poll::Ready(Ok(Socket { inner })),
+            Ok((inner, _)) => Poll::Ready(Ok(Socket { inner, heard: 0 })),
             Err(HandshakeError::Interrupted(handshake)) => {
                 self.0 = Some(handshake);
                 Poll::Pending
