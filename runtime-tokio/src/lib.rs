@@ -50,6 +50,8 @@ const UDP_RECEIVE_BUFFER: usize = 2 * 1024 * 1024;
 /// Connections that wait to be accepted.
 const LISTEN_BACKLOG: i32 = 1024;
 
+/// The signaling server on tokio.
+pub type SignalingServer = rtcmesh_runtime::SignalingServer<TokioRuntime>;
 /// The transport on tokio.
 pub type WebRtcTransport = rtcmesh_runtime::WebRtcTransport<TokioRuntime>;
 /// Its events.
