@@ -1,4 +1,27 @@
-//! rtcmesh on tokio: the sockets, the timer and the executor that [`rtcmesh_runtime`] asks for.
+//! rtcmesh on tokio: the sockets, the timer and the executor that [`rtcmesh_runtime`] asks for, and all
+//! that an application needs of the crates underneath.
+//!
+//! ```no_run
+//! use rtcmesh_tokio::config::Config;
+//! use rtcmesh_tokio::media::DataMessage;
+//! use rtcmesh_tokio::{Event, TransportEvent, WebRtcTransport};
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let transport = WebRtcTransport::new(Config::new("ws://127.0.0.1:8080/").peer_id("alice"))?;
+//! let mut events = transport.events();
+//! transport.start().await?;
+//! while let Some(event) = events.next().await {
+//!     match event {
+//!         TransportEvent::Event(Event::DataChannelOpen { peer, label: "data" }) => {
+//!             transport.send_data_channel_message(peer.as_str(), &DataMessage::text("hello"))?;
+//!         }
+//!         TransportEvent::Event(Event::Data { peer, message, .. }) => println!("{peer}: {message:?}"),
+//!         _ => {}
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 // The trait promises `Send + 'static`, and so do these signatures, in its words.
 #![allow(clippy::manual_async_fn)]
@@ -10,6 +33,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
+pub use rtcmesh_core::transport::{
+    AudioData, AudioFrame, BroadcastStats, ClosedBy, Event, Media, Metrics, PeerCounters, PeerInfo,
+    PeerState, Quality,
+};
+pub use rtcmesh_core::{config, error, id, media, signaling};
+pub use rtcmesh_runtime::{IoMetrics, TlsError, TlsOptions, TransportEvent};
+
 use rtcmesh_runtime::{Runtime, TcpListener, TcpStream, Timer, UdpSocket};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -19,6 +49,13 @@ use tokio::runtime::Handle;
 const UDP_RECEIVE_BUFFER: usize = 2 * 1024 * 1024;
 /// Connections that wait to be accepted.
 const LISTEN_BACKLOG: i32 = 1024;
+
+/// The signaling server on tokio.
+pub type SignalingServer = rtcmesh_runtime::SignalingServer<TokioRuntime>;
+/// The transport on tokio.
+pub type WebRtcTransport = rtcmesh_runtime::WebRtcTransport<TokioRuntime>;
+/// Its events.
+pub type Events = rtcmesh_runtime::Events<TokioRuntime>;
 
 /// A running tokio runtime, with its I/O and its timers enabled.
 #[derive(Debug, Clone)]
@@ -204,3 +241,8 @@ impl Timer for TokioTimer {
         Poll::Ready(())
     }
 }
+
+// The example of the README is compiled with those of the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

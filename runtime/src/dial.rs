@@ -5,16 +5,14 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use rustls::ClientConfig;
 use tungstenite::http::Uri;
 
 use crate::runtime::{Runtime, Timer};
 use crate::stream::Stream;
-use crate::tls::Session;
+use crate::tls::{Session, TlsError, TlsOptions};
 use crate::ws::{Opening, Socket};
 
 /// The time that an address has before the next one is tried beside it (RFC 8305, section 5).
@@ -51,14 +49,14 @@ impl Target {
     }
 }
 
-/// Opens a WebSocket within [`OPEN_TIMEOUT`]. The error is a text for logs and people.
+/// Opens a WebSocket within [`OPEN_TIMEOUT`], trusting whom `tls` says (`wss:` alone asks). The error is a text for logs and people.
 pub(crate) async fn dial<R: Runtime>(
     runtime: R,
     url: String,
-    tls: Arc<ClientConfig>,
+    tls: TlsOptions,
 ) -> Result<Socket<R::Tcp>, String> {
     let mut limit = runtime.timer(runtime.now() + OPEN_TIMEOUT);
-    let mut attempt = pin!(dial_without_limit(runtime, &url, tls));
+    let mut attempt = pin!(dial_without_limit(runtime, &url, &tls));
     poll_fn(|cx| {
         if let Poll::Ready(result) = attempt.as_mut().poll(cx) {
             return Poll::Ready(result);
@@ -71,7 +69,7 @@ pub(crate) async fn dial<R: Runtime>(
 async fn dial_without_limit<R: Runtime>(
     runtime: R,
     url: &str,
-    tls: Arc<ClientConfig>,
+    tls: &TlsOptions,
 ) -> Result<Socket<R::Tcp>, String> {
     let target = Target::parse(url)?;
     let addrs = runtime
@@ -83,9 +81,9 @@ async fn dial_without_limit<R: Runtime>(
         .map_err(|error| format!("the server cannot be reached: {error}"))?;
     let session = target
         .tls
-        .then(|| Session::client(tls, &target.host))
+        .then(|| Session::client(tls.client_config()?, &target.host))
         .transpose()
-        .map_err(|error| error.to_string())?;
+        .map_err(|error: TlsError| error.to_string())?;
     let mut opening = Opening::new(Stream::new(tcp, session), &target.uri)?;
     poll_fn(|cx| opening.poll(cx)).await
 }

@@ -29,6 +29,8 @@ pub(super) struct Media {
     pub(super) video: Option<Mid>,
     offered: (Option<Mid>, Option<Mid>),
     opus: Option<Pt>,
+    /// Whether the negotiation lets the other side send audio.
+    hears: bool,
     /// In the order of preference that was negotiated.
     video_codecs: Vec<(VideoCodec, Pt)>,
 }
@@ -55,6 +57,10 @@ impl Media {
 
     /// Finds the payload types that the other side takes.
     pub(super) fn settle(&mut self, rtc: &mut Rtc) {
+        self.hears = self
+            .audio
+            .and_then(|mid| rtc.media(mid))
+            .is_some_and(|media| media.direction().is_receiving());
         self.opus = self.audio.and_then(|mid| {
             let sending = rtc.media(mid).is_some_and(|media| media.direction().is_sending());
             let writer = rtc.writer(mid).filter(|_| sending)?;
@@ -159,6 +165,11 @@ impl Peer {
     /// Whether Opus may be sent.
     pub(crate) fn audio_negotiated(&self) -> bool {
         self.media.opus.is_some()
+    }
+
+    /// Whether the other side may send audio.
+    pub(crate) fn audio_receivable(&self) -> bool {
+        self.media.hears
     }
 
     pub(super) fn on_media(&mut self, data: MediaData) {

@@ -113,7 +113,7 @@ fn glare_leaves_one_connection_with_everything() {
     pair.run(Duration::from_secs(3));
     assert!(pair.peers.iter().all(Peer::is_connected));
     assert!(pair.peers.iter().all(Peer::all_channels_open));
-    assert!(pair.peers.iter().all(Peer::audio_negotiated));
+    assert!(pair.peers.iter().all(|peer| peer.audio_negotiated() && peer.audio_receivable()));
 }
 
 #[test]

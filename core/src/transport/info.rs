@@ -61,6 +61,8 @@ pub struct PeerInfo {
     pub connected_after: Option<Duration>,
     /// The fingerprint of its certificate (RFC 8122): stated in its description and proved by DTLS.
     pub fingerprint: Option<Arc<str>>,
+    /// Whether audio was negotiated that the peer may send to us.
+    pub receives_audio: bool,
     /// Its figures.
     pub quality: Quality,
     /// What has passed since this connection was made.

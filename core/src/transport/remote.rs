@@ -90,6 +90,7 @@ impl Remote {
             connected_at: connected_at.map(unix),
             connected_after: connection.and_then(Connection::connected_after),
             fingerprint: connection.and_then(|c| c.peer.remote_fingerprint()).map(Arc::from),
+            receives_audio: connection.is_some_and(|c| c.peer.audio_receivable()),
             quality: connection.map(Connection::quality).unwrap_or_default(),
             counters: connection.map(Connection::counters).unwrap_or_default(),
         }

@@ -1,0 +1,252 @@
+//! The event loop: one task per mesh, which moves what the machine wants moved and tells it what
+//! happened.
+
+use std::future::Future;
+use std::iter;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use rtcmesh_core::net::{IoCommand, Transmit};
+
+use crate::runtime::{Runtime, Timer};
+use crate::transport::interfaces::{self, Interfaces};
+use crate::transport::link::Links;
+use crate::transport::machine::Machine;
+use crate::transport::report::Report;
+use crate::transport::shared::Shared;
+use crate::transport::udp::Sockets;
+
+/// Rounds of the loop before other tasks have their turn.
+const ROUNDS: usize = 16;
+/// Datagrams that are fetched from the machine at once: the lock is held for no longer.
+const TRANSMITS: usize = 128;
+/// Commands that are fetched from the machine at once.
+const COMMANDS: usize = 64;
+/// Calls of a machine that is due and then still due, with nothing to show for it, after which it is
+/// called at this interval only: a fault of the machine must not cost a whole processor.
+const FRUITLESS: u32 = 16;
+const FRUITLESS_INTERVAL: Duration = Duration::from_millis(5);
+/// How long goodbyes may take to be sent after the machine has said them.
+const FLUSH_LIMIT: Duration = Duration::from_secs(1);
+/// How long the end may take in all.
+const END_LIMIT: Duration = Duration::from_secs(5);
+
+/// The event loop of one mesh, as a future that ends with it. Dropped before, it ends the mesh.
+pub(crate) struct Driver<R: Runtime, M: Machine> {
+    shared: Arc<Shared<R, M>>,
+    sockets: Sockets<R>,
+    links: Links<R>,
+    interfaces: Option<Interfaces>,
+    read_interfaces: interfaces::Read,
+    /// The timer and what it is set to.
+    timer: Option<(R::Timer, Instant)>,
+    fruitless: u32,
+    transmits: Vec<Transmit>,
+    commands: Vec<IoCommand>,
+    reports: Vec<Report>,
+}
+
+/// What a round of the loop ends with.
+enum Round {
+    /// There may be more to do.
+    More,
+    /// Whoever has something to do will wake the task.
+    Idle,
+    /// The mesh has ended.
+    Over,
+}
+
+/// What the machine wants.
+struct Wants {
+    /// Something was fetched: there may be more.
+    more: bool,
+    /// To be called at this instant.
+    deadline: Option<Instant>,
+    end: Option<End>,
+}
+
+/// The end of the mesh has been asked for.
+struct End {
+    /// The machine has said its goodbyes.
+    said: bool,
+    /// When it is over, whatever is still to be sent.
+    limit: Instant,
+}
+
+impl<R: Runtime, M: Machine> Driver<R, M> {
+    /// The driver of what `shared` holds. There is one at a time.
+    pub(crate) fn new(shared: Arc<Shared<R, M>>, read_interfaces: interfaces::Read) -> Self {
+        Self {
+            sockets: Sockets::new(),
+            links: Links::new(),
+            interfaces: None,
+            read_interfaces,
+            timer: None,
+            fruitless: 0,
+            transmits: Vec::with_capacity(TRANSMITS),
+            commands: Vec::new(),
+            reports: Vec::new(),
+            shared,
+        }
+    }
+
+    fn round(&mut self, cx: &mut Context<'_>) -> Round {
+        let now = self.shared.runtime.now();
+        let mut more = self.sockets.receive(cx, &self.shared.counters, &mut self.reports);
+        more |= self.links.poll(cx, now, &mut self.reports);
+        self.reports.extend(self.interfaces.as_mut().and_then(|watch| watch.look(now)));
+
+        let wants = self.exchange(cx, now);
+        self.sockets.flush(cx, now, &self.shared.counters);
+        for transmit in self.transmits.drain(..) {
+            self.sockets.send(cx, transmit, &self.shared.counters);
+        }
+        self.carry_out(now);
+
+        if let Some(end) = &wants.end {
+            let sent = !wants.more && self.sockets.is_flushed() && self.links.is_empty();
+            if (end.said && sent) || end.limit <= now {
+                return Round::Over;
+            }
+        }
+        if more || wants.more {
+            return Round::More;
+        }
+        let deadlines = [
+            wants.deadline,
+            wants.end.map(|end| end.limit),
+            self.sockets.deadline(),
+            self.links.deadline(),
+            self.interfaces.as_ref().map(Interfaces::next_look),
+        ];
+        match deadlines.into_iter().flatten().min() {
+            Some(deadline) => self.sleep(cx, deadline),
+            None => Round::Idle,
+        }
+    }
+
+    /// Tells the machine what happened, and fetches what it wants done: all that needs the lock.
+    fn exchange(&mut self, cx: &Context<'_>, now: Instant) -> Wants {
+        let mut state = self.shared.lock();
+        for datagram in self.sockets.received() {
+            state.machine.handle_datagram(now, datagram);
+        }
+        for report in self.reports.drain(..) {
+            state.machine.handle_io(now, report.as_event());
+        }
+        if state.abandoned {
+            state.abandoned = false;
+            state.machine.shutdown(now);
+        }
+        self.fruitless = match state.machine.poll_timeout() {
+            Some(due) if due.at <= now => {
+                state.machine.handle_timeout(now);
+                self.fruitless.saturating_add(1)
+            }
+            _ => 0,
+        };
+        let machine = &mut state.machine;
+        self.transmits.extend(iter::from_fn(|| machine.poll_transmit()).take(TRANSMITS));
+        self.commands.extend(iter::from_fn(|| machine.poll_command()).take(COMMANDS));
+        state.settle(now);
+        state.register_driver(cx);
+
+        let more = !self.commands.is_empty() || self.transmits.len() == TRANSMITS;
+        if more || !self.transmits.is_empty() {
+            self.fruitless = 0;
+        }
+        let deadline = state.machine.poll_timeout().map(|deadline| {
+            if deadline.at <= now && self.fruitless >= FRUITLESS {
+                tracing::debug!(why = deadline.why, "the machine is due without end");
+                now + FRUITLESS_INTERVAL
+            } else {
+                deadline.at
+            }
+        });
+        let end = state.leaving.map(|asked| End {
+            said: state.shut_down.is_some(),
+            limit: state.shut_down.map_or(asked + END_LIMIT, |said| said + FLUSH_LIMIT),
+        });
+        Wants { more, deadline, end }
+    }
+
+    /// Carries the machine's commands out; it is told of the results in the next round.
+    fn carry_out(&mut self, now: Instant) {
+        let runtime = &self.shared.runtime;
+        for command in self.commands.drain(..) {
+            match command {
+                IoCommand::WatchInterfaces => {
+                    self.interfaces = Some(Interfaces::new(self.read_interfaces, now));
+                }
+                IoCommand::BindUdp { socket, addr } => {
+                    self.reports.push(self.sockets.bind(runtime, socket, addr));
+                }
+                IoCommand::CloseUdp { socket } => self.sockets.close(socket, now),
+                IoCommand::OpenLink { link, url } => {
+                    let tls = self.shared.lock().tls.clone();
+                    self.links.open(runtime, link, url, tls);
+                }
+                IoCommand::SendLink { link, text } => {
+                    self.links.send(link, text, &mut self.reports);
+                }
+                IoCommand::CloseLink { link, code } => self.links.close(link, code, now),
+                other => tracing::error!(?other, "a command that the driver does not know"),
+            }
+        }
+    }
+
+    /// Waits for `deadline`, unless it has come.
+    fn sleep(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Round {
+        // The clock comes first: a timer of a busy runtime may be late to say that it has fired.
+        if deadline <= self.shared.runtime.now() {
+            return Round::More;
+        }
+        let runtime = &self.shared.runtime;
+        let (timer, set_to) = self.timer.get_or_insert_with(|| (runtime.timer(deadline), deadline));
+        if *set_to != deadline {
+            *set_to = deadline;
+            timer.reset(deadline);
+        }
+        match timer.poll(cx) {
+            Poll::Ready(()) => Round::More,
+            Poll::Pending => Round::Idle,
+        }
+    }
+}
+
+// Nothing in it is pinned but what is boxed.
+impl<R: Runtime, M: Machine> Unpin for Driver<R, M> {}
+
+impl<R: Runtime, M: Machine> Future for Driver<R, M> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        for _ in 0..ROUNDS {
+            match self.round(cx) {
+                Round::More => {}
+                Round::Idle => return Poll::Pending,
+                Round::Over => return Poll::Ready(()),
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl<R: Runtime, M: Machine> Drop for Driver<R, M> {
+    fn drop(&mut self) {
+        let now = self.shared.runtime.now();
+        let mut state = self.shared.lock();
+        if state.shut_down.is_none() {
+            tracing::warn!("the driver of a mesh ended before the mesh was shut down");
+            // A machine that panicked is not asked again: a second panic while unwinding aborts.
+            if !self.shared.is_poisoned() {
+                state.machine.shutdown(now);
+                state.settle(now);
+            }
+        }
+        state.end();
+    }
+}
