@@ -54,6 +54,8 @@ const LISTEN_BACKLOG: i32 = 1024;
 pub type WebRtcTransport = rtcmesh_runtime::WebRtcTransport<TokioRuntime>;
 /// Its events.
 pub type Events = rtcmesh_runtime::Events<TokioRuntime>;
+/// The signaling server on tokio.
+pub type SignalingServer = rtcmesh_runtime::SignalingServer<TokioRuntime>;
 
 /// A running tokio runtime, with its I/O and its timers enabled.
 #[derive(Debug, Clone)]

@@ -14,6 +14,8 @@ mod transport;
 mod ws;
 
 pub use runtime::{Runtime, TcpListener, TcpStream, Timer, UdpSocket};
-pub use server::{Assets, Origins};
+pub use server::{
+    Admission, Assets, Origins, ServerError, SignalingServer, SignalingServerOptions,
+};
 pub use tls::{TlsError, TlsIdentity, TlsOptions};
 pub use transport::{Events, IoMetrics, TransportEvent, WebRtcTransport};
