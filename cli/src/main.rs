@@ -1,2 +1,83 @@
 //! The program rtcmesh.
-fn main() {}
+
+// A program for people and scripts: what it has to say goes to its standard output.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod certificate;
+mod page;
+mod signal;
+
+use std::process::ExitCode;
+
+use clap::{ArgAction, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+/// How a command ends: with an exit code, or with an error that is told before the exit code 1.
+type Outcome = Result<ExitCode, Box<dyn std::error::Error + Send + Sync>>;
+
+/// A multi-peer WebRTC mesh.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, infer_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Log more to the standard error output: once what happens, twice details, three times all.
+    ///
+    /// The variable RTCMESH_LOG says it more finely, and goes first: `RTCMESH_LOG=rtcmesh_core=debug`.
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Signal(signal::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log_to_stderr(cli.verbose);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failure(&error),
+    };
+    let outcome = runtime.block_on(async {
+        match cli.command {
+            Command::Signal(args) => signal::run(args).await,
+        }
+    });
+    outcome.unwrap_or_else(|error| failure(error.as_ref()))
+}
+
+/// Tells an error with its causes.
+fn failure(error: &dyn std::error::Error) -> ExitCode {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    eprintln!("rtcmesh: {text}");
+    ExitCode::FAILURE
+}
+
+fn log_to_stderr(verbose: u8) {
+    let level = match verbose {
+        0 => "warn",
+        1 => "info",
+        2 => "debug",
+        _ => "trace",
+    };
+    let filter = EnvFilter::try_from_env("RTCMESH_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}

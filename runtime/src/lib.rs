@@ -1,8 +1,5 @@
 //! The async driver of rtcmesh, written once for every runtime.
 
-// The driver and the server that use these parts are not built yet: until then only tests do.
-#![allow(dead_code, unused_imports)]
-
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod dial;
@@ -14,6 +11,8 @@ mod transport;
 mod ws;
 
 pub use runtime::{Runtime, TcpListener, TcpStream, Timer, UdpSocket};
-pub use server::{Assets, Origins};
+pub use server::{
+    Admission, Assets, Origins, ServerError, SignalingServer, SignalingServerOptions,
+};
 pub use tls::{TlsError, TlsIdentity, TlsOptions};
 pub use transport::{Events, IoMetrics, TransportEvent, WebRtcTransport};

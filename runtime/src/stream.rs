@@ -12,10 +12,17 @@ use crate::tls::Session;
 struct Bridge<T> {
     io: T,
     waker: Waker,
+    /// What was read before the bridge was built, and is read first.
+    ahead: Vec<u8>,
 }
 
 impl<T: TcpStream> Read for Bridge<T> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if !self.ahead.is_empty() {
+            let count = self.ahead.as_slice().read(buffer)?;
+            self.ahead.drain(..count);
+            return Ok(count);
+        }
         or_would_block(self.io.poll_read(&mut Context::from_waker(&self.waker), buffer))
     }
 }
@@ -54,7 +61,13 @@ pub(crate) struct Stream<T> {
 impl<T: TcpStream> Stream<T> {
     /// `io` as it is, or inside the TLS session, whose handshake happens with the first use.
     pub(crate) fn new(io: T, tls: Option<Session>) -> Self {
-        Self { bridge: Bridge { io, waker: Waker::noop().clone() }, tls: tls.map(Box::new) }
+        Self::partially_read(io, Vec::new(), tls)
+    }
+
+    /// The same, where `ahead` has been read from `io` already.
+    pub(crate) fn partially_read(io: T, ahead: Vec<u8>, tls: Option<Session>) -> Self {
+        let bridge = Bridge { io, waker: Waker::noop().clone(), ahead };
+        Self { bridge, tls: tls.map(Box::new) }
     }
 
     /// Makes the current task the one that is woken when a later `WouldBlock` is over.

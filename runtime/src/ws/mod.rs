@@ -9,7 +9,7 @@ use tungstenite::handshake::client::ClientHandshake;
 use tungstenite::handshake::{HandshakeError, MidHandshake};
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::protocol::{CloseFrame, Message, Role, WebSocketConfig};
-use tungstenite::{Error, WebSocket};
+use tungstenite::{Error, Utf8Bytes, WebSocket};
 
 use crate::runtime::TcpStream;
 use crate::stream::Stream;
@@ -27,6 +27,9 @@ const WRITE_BUFFER: usize = 16 * 1024;
 /// may be larger than what we read, by the members that the server adds), and control frames.
 const MAX_WRITE_BUFFER: usize = 2 * MAX_MESSAGE;
 
+/// How many control frames are read on the way to a message before others have their turn.
+const MAX_CONTROL_FRAMES: usize = 32;
+
 fn config() -> WebSocketConfig {
     WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
@@ -40,7 +43,7 @@ fn config() -> WebSocketConfig {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Incoming {
     /// A text message.
-    Text(String),
+    Text(Utf8Bytes),
     /// A binary message: its content has no meaning in signaling.
     Binary,
     /// The answer to a ping.
@@ -109,7 +112,7 @@ impl<T: TcpStream> Socket<T> {
     /// The next message. Pings are answered on the way.
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, Broken>> {
         self.inner.get_mut().attend(cx);
-        loop {
+        for _ in 0..MAX_CONTROL_FRAMES {
             let message = ready!(or_pending(self.inner.read()))?;
             self.heard += 1;
             // The answers to pings and close frames, which reading queues.
@@ -121,13 +124,16 @@ impl<T: TcpStream> Socket<T> {
                 }
             }
             return Poll::Ready(Ok(match message {
-                Message::Text(text) => Incoming::Text(text.as_str().to_owned()),
+                Message::Text(text) => Incoming::Text(text),
                 Message::Binary(_) => Incoming::Binary,
                 Message::Pong(_) => Incoming::Pong,
                 Message::Close(frame) => Incoming::Close(frame.map(|frame| frame.code.into())),
                 Message::Ping(_) | Message::Frame(_) => continue,
             }));
         }
+        // Somebody sends nothing but pings, as fast as we read: the others want their turn.
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Ready once everything accepted so far has been written.
@@ -138,8 +144,8 @@ impl<T: TcpStream> Socket<T> {
 
     /// Accepts a text for writing. To be called after [`Socket::poll_flush`] was ready: the buffer then
     /// holds what a few calls give.
-    pub(crate) fn send_text(&mut self, text: String) -> Result<(), Broken> {
-        accept(self.inner.write(Message::text(text)))
+    pub(crate) fn send_text(&mut self, text: impl Into<Utf8Bytes>) -> Result<(), Broken> {
+        accept(self.inner.write(Message::Text(text.into())))
     }
 
     /// Accepts a ping for writing.
@@ -154,6 +160,21 @@ impl<T: TcpStream> Socket<T> {
         let reason = reason.get(..end.unwrap_or(0)).unwrap_or_default();
         let frame = CloseFrame { code: code.into(), reason: reason.into() };
         accept(self.inner.close(Some(frame)))
+    }
+
+    /// Reads what still comes and throws it away, until the end of the stream or its failure. After a
+    /// close of ours that the other side has not read yet: a stream dropped with unread bytes in it is
+    /// reset, and the close frame lost (RFC 9293, section 3.6.1).
+    pub(crate) fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut scrap = [0; 1024];
+        for _ in 0..MAX_CONTROL_FRAMES {
+            match ready!(self.inner.get_mut().poll_read(cx, &mut scrap)) {
+                Ok(0) | Err(_) => return Poll::Ready(()),
+                Ok(_) => {}
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Closes the stream under it.
