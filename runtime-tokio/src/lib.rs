@@ -244,3 +244,8 @@ impl Timer for TokioTimer {
         Poll::Ready(())
     }
 }
+
+// The example of the README is compiled with those of the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
