@@ -53,20 +53,12 @@ const UDP_RECEIVE_BUFFER: usize = 2 * 1024 * 1024;
 /// Connections that wait to be accepted.
 const LISTEN_BACKLOG: i32 = 1024;
 
-<<<<<<< HEAD
-/// The signaling server on tokio.
-pub type SignalingServer = rtcmesh_runtime::SignalingServer<TokioRuntime>;
-=======
->>>>>>> wt-driver
 /// The transport on tokio.
 pub type WebRtcTransport = rtcmesh_runtime::WebRtcTransport<TokioRuntime>;
 /// Its events.
 pub type Events = rtcmesh_runtime::Events<TokioRuntime>;
-<<<<<<< HEAD
-=======
 /// The signaling server on tokio.
 pub type SignalingServer = rtcmesh_runtime::SignalingServer<TokioRuntime>;
->>>>>>> wt-driver
 
 /// A running tokio runtime, with its I/O and its timers enabled.
 #[derive(Debug, Clone)]
