@@ -1,3 +1,5 @@
+//! How the driver ends.
+
 use std::time::Duration;
 
 use rtcmesh_core::error::ConnectError;

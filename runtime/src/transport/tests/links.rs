@@ -1,3 +1,5 @@
+//! Links to the signaling server.
+
 use std::io;
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! UDP sockets.
+
 use std::io::{self, ErrorKind};
 use std::sync::atomic::Ordering;
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! Deadlines of the machine.
+
 use std::time::Duration;
 
 use super::*;
