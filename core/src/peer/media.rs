@@ -7,7 +7,7 @@ use str0m::Rtc;
 use str0m::format::Codec;
 use str0m::media::{Frequency, MediaData, MediaKind, MediaTime, Mid, Pt};
 
-use super::{Peer, PeerMedia};
+use super::{Peer, PeerMedia, sdp};
 use crate::media::{EncodedVideo, VideoCodec};
 
 /// The most packets kept for an application that does not fetch them; the oldest go first.
@@ -39,6 +39,18 @@ impl Media {
     pub(super) fn on_added(&mut self, mid: Mid, kind: MediaKind) {
         let section = if kind.is_audio() { &mut self.audio } else { &mut self.video };
         section.get_or_insert(mid);
+    }
+
+    /// Takes over the sections that our answer accepts. The engine tells of them too, but only when the
+    /// path is encrypted: until then it would look as if what we wish for were still missing.
+    pub(super) fn accepted(&mut self, answer: &str) {
+        for (kind, mid) in sdp::sections(answer) {
+            match kind {
+                "audio" => self.on_added(Mid::from(mid), MediaKind::Audio),
+                "video" => self.on_added(Mid::from(mid), MediaKind::Video),
+                _ => {}
+            }
+        }
     }
 
     pub(super) fn offered(&mut self, audio: Option<Mid>, video: Option<Mid>) {

@@ -222,6 +222,7 @@ impl Peer {
         self.negotiation.mid = sdp::first_mid(&sdp);
         self.take_description(request, text);
         self.negotiation.wishes.restart = false;
+        self.media.accepted(&sdp);
         self.settle();
         self.out.signals.push_back(Signal::Answer { request: request.clone(), sdp });
         self.trickle_all(now);

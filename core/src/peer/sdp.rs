@@ -54,6 +54,23 @@ pub(super) fn first_mid(sdp: &str) -> Option<String> {
     sdp.lines().find_map(|line| line.strip_prefix("a=mid:")).map(|mid| mid.trim().to_owned())
 }
 
+/// The kind and the media id of each section that is not refused.
+pub(super) fn sections(sdp: &str) -> Vec<(&str, &str)> {
+    let mut found = Vec::new();
+    let mut kind = None;
+    for line in sdp.lines() {
+        if let Some(media) = line.strip_prefix("m=") {
+            let mut fields = media.split(' ');
+            kind = fields.next().filter(|_| fields.next() != Some("0"));
+        } else if let Some(mid) = line.strip_prefix("a=mid:")
+            && let Some(kind) = kind
+        {
+            found.push((kind, mid.trim()));
+        }
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,6 +86,13 @@ mod tests {
         assert_eq!((found.application, found.max_message_size), (true, 262_144));
         assert_eq!(found.fingerprint.as_deref(), Some("sha-256 AA:BB"));
         assert_eq!(first_mid(sdp).as_deref(), Some("0"));
+    }
+
+    #[test]
+    fn sections_have_kinds_and_ids() {
+        let sdp = "v=0\r\nm=audio 9 x 1\r\na=mid:a\r\nm=video 0 x 2\r\na=mid:b\r\n\
+                   m=application 9 x y\r\na=mid:c\r\n";
+        assert_eq!(sections(sdp), [("audio", "a"), ("application", "c")]);
     }
 
     #[test]

@@ -94,6 +94,19 @@ fn own_peers_connect_with_all_channels_and_audio_both_ways() {
 }
 
 #[test]
+fn an_answer_leaves_nothing_to_offer() {
+    let mut pair = Pair::new(true);
+    let now = pair.now;
+    pair.peers[0].negotiate(now);
+    let Some(Signal::Offer { request, sdp }) = pair.peers[0].poll_signal() else { panic!() };
+    pair.peers[1].handle_offer(now, &request, &sdp);
+    pair.peers[1].handle_timeout(now);
+    let signals: Vec<_> = std::iter::from_fn(|| pair.peers[1].poll_signal()).collect();
+    assert!(signals.iter().any(|signal| matches!(signal, Signal::Answer { .. })));
+    assert!(!signals.iter().any(|signal| matches!(signal, Signal::Offer { .. })), "{signals:?}");
+}
+
+#[test]
 fn a_foreign_peer_connects_too_and_has_no_fragments() {
     let mut pair = Pair::connected(false);
     let large = DataMessage::binary(vec![1; 300 * 1024]);
