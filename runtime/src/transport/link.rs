@@ -183,7 +183,6 @@ impl<R: Runtime> Link<R> {
             let Poll::Ready(read) = socket.poll_next(cx) else { return Ok(Reads::All) };
             match read {
                 Ok(Incoming::Text(text)) if !closing => {
-                    let text = text.as_str().to_owned();
                     reports.push(Report::LinkText { link, text });
                 }
                 Ok(Incoming::Text(_) | Incoming::Binary | Incoming::Pong) => {}
