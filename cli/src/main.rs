@@ -23,7 +23,7 @@ type Outcome = Result<ExitCode, Box<dyn std::error::Error + Send + Sync>>;
 
 /// A multi-peer WebRTC mesh.
 #[derive(Debug, Parser)]
-#[command(version, propagate_version = true, infer_subcommands = true)]
+#[command(name = "rtcmesh", version, propagate_version = true, infer_subcommands = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
