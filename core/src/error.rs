@@ -23,6 +23,21 @@ impl ConfigError {
     }
 }
 
+/// Checks `low <= value <= high`, else an error that names the field.
+pub(crate) fn within<T: PartialOrd + std::fmt::Display>(
+    field: &'static str,
+    value: T,
+    low: T,
+    high: T,
+    unit: &str,
+) -> Result<(), ConfigError> {
+    if value < low || value > high {
+        let reason = format!("{value}{unit} is not within {low} to {high}{unit}");
+        return Err(ConfigError::new(field, reason));
+    }
+    Ok(())
+}
+
 /// Why `start` failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
