@@ -5,6 +5,7 @@
 
 mod audio;
 mod certificate;
+mod demo;
 mod figures;
 mod join;
 mod output;
@@ -37,6 +38,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::Args),
     Join(join::Args),
     Signal(signal::Args),
 }
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
     };
     let outcome = runtime.block_on(async {
         match cli.command {
+            Command::Demo(args) => demo::run(args).await,
             Command::Join(args) => join::run(args).await,
             Command::Signal(args) => signal::run(args).await,
         }
@@ -72,7 +75,11 @@ fn failure(error: &dyn std::error::Error) -> ExitCode {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        text = format!("{text}: {error}");
+        let told = error.to_string();
+        // Some errors tell their cause themselves.
+        if !text.ends_with(&told) {
+            text = format!("{text}: {told}");
+        }
         cause = error.source();
     }
     eprintln!("rtcmesh: {text}");
