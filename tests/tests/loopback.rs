@@ -81,10 +81,14 @@ async fn two_to_ten_peers_hear_and_tell_each_other() {
         }
         for (_, events) in &mut peers {
             let seen = collect(events, 2 * (count - 1), |event| match event {
-                TransportEvent::Media(Media::Audio { peer, .. }) => Some((peer, "audio".to_owned())),
-                TransportEvent::Event(Event::Data { peer, message: DataMessage::Text(text), .. }) => {
-                    Some((peer, text.to_string()))
+                TransportEvent::Media(Media::Audio { peer, .. }) => {
+                    Some((peer, "audio".to_owned()))
                 }
+                TransportEvent::Event(Event::Data {
+                    peer,
+                    message: DataMessage::Text(text),
+                    ..
+                }) => Some((peer, text.to_string())),
                 _ => None,
             })
             .await;
