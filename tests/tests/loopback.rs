@@ -24,15 +24,15 @@ async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
 
 fn server() -> (SignalingServer, String) {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let server = SignalingServer::bind([address], SignalingServerOptions::new()).unwrap();
-    let url = format!("ws://{}/", server.local_addr().unwrap());
+    let server = SignalingServer::bind([address], SignalingServerOptions::new()).expect("it works");
+    let url = format!("ws://{}/", server.local_addr().expect("it works"));
     (server, url)
 }
 
 async fn join(config: Config) -> (WebRtcTransport, Events) {
-    let transport = WebRtcTransport::new(config).unwrap();
+    let transport = WebRtcTransport::new(config).expect("it works");
     let events = transport.events();
-    soon("start", transport.start()).await.unwrap();
+    soon("start", transport.start()).await.expect("it works");
     (transport, events)
 }
 
