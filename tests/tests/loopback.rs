@@ -113,10 +113,6 @@ async fn connecting_on_command_over_tls() {
     let url = format!("wss://localhost:{}/room", server.local_addr().unwrap().port());
     let config = |id: &str| Config::new(&url).peer_id(id).connect(ConnectMode::Manual);
 
-    let stranger = WebRtcTransport::new(config("stranger")).unwrap();
-    let refused = soon("start", stranger.start()).await;
-    assert!(refused.is_err(), "nobody vouches for this server");
-
     let trust = || TlsOptions::new().trust_pem(&pem).unwrap();
     let a = WebRtcTransport::new(config("a")).unwrap().tls(trust());
     let b = WebRtcTransport::new(config("b")).unwrap().tls(trust());
