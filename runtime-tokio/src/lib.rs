@@ -38,7 +38,10 @@ pub use rtcmesh_core::transport::{
     PeerState, Quality,
 };
 pub use rtcmesh_core::{config, error, id, media, signaling};
-pub use rtcmesh_runtime::{IoMetrics, TlsError, TlsOptions, TransportEvent};
+pub use rtcmesh_runtime::{
+    Admission, Assets, IoMetrics, Origins, ServerError, SignalingServerOptions, TlsError,
+    TlsIdentity, TlsOptions, TransportEvent,
+};
 
 use rtcmesh_runtime::{Runtime, TcpListener, TcpStream, Timer, UdpSocket};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -50,12 +53,12 @@ const UDP_RECEIVE_BUFFER: usize = 2 * 1024 * 1024;
 /// Connections that wait to be accepted.
 const LISTEN_BACKLOG: i32 = 1024;
 
-/// The signaling server on tokio.
-pub type SignalingServer = rtcmesh_runtime::SignalingServer<TokioRuntime>;
 /// The transport on tokio.
 pub type WebRtcTransport = rtcmesh_runtime::WebRtcTransport<TokioRuntime>;
 /// Its events.
 pub type Events = rtcmesh_runtime::Events<TokioRuntime>;
+/// The signaling server on tokio.
+pub type SignalingServer = rtcmesh_runtime::SignalingServer<TokioRuntime>;
 
 /// A running tokio runtime, with its I/O and its timers enabled.
 #[derive(Debug, Clone)]

@@ -1,3 +1,5 @@
+//! Every way to the end, none of which lets anybody wait for ever.
+
 use std::time::Duration;
 
 use rtcmesh_core::error::ConnectError;

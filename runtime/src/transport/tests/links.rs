@@ -1,3 +1,5 @@
+//! Links to a signaling server, from the opening to the end.
+
 use std::io;
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! Datagrams in and out, and sockets that are full, fail or close.
+
 use std::io::{self, ErrorKind};
 use std::sync::atomic::Ordering;
 use std::time::Duration;

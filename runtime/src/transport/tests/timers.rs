@@ -1,3 +1,5 @@
+//! When the machine is called, and how little the driver does otherwise.
+
 use std::time::Duration;
 
 use super::*;

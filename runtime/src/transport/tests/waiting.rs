@@ -1,3 +1,5 @@
+//! Those who wait: for a start, for a connection, for events.
+
 use std::future::poll_fn;
 
 use rtcmesh_core::error::ConnectError;
