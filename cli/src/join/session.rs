@@ -145,7 +145,10 @@ impl Session {
                         self.output.note(format_args!("{} is announced", self.id));
                     }
                     Err(StartError::Timeout(_)) => starting.set(starter.start()),
-                    Err(error) => return Err(error),
+                    Err(error) => {
+                        starter.shutdown().await;
+                        return Err(error);
+                    }
                 },
                 event = events.next() => match event {
                     Some(event) => self.take_all(event, &mut events),
