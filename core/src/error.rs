@@ -23,6 +23,21 @@ impl ConfigError {
     }
 }
 
+/// Checks `low <= value <= high`, else an error that names the field.
+pub(crate) fn within<T: PartialOrd + std::fmt::Display>(
+    field: &'static str,
+    value: T,
+    low: T,
+    high: T,
+    unit: &str,
+) -> Result<(), ConfigError> {
+    if value < low || value > high {
+        let reason = format!("{value}{unit} is not within {low} to {high}{unit}");
+        return Err(ConfigError::new(field, reason));
+    }
+    Ok(())
+}
+
 /// Why `start` failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -36,9 +51,14 @@ pub enum StartError {
     /// The signaling server could not be reached, or refused the announce.
     #[error("signaling: {0}")]
     Signaling(String),
-    /// No answer in time.
-    #[error("signaling did not answer within {0:?}")]
-    Timeout(Duration),
+    /// The server could not be reached, or did not answer, in time.
+    #[error("signaling did not answer within {after:?}: {reason}")]
+    Timeout {
+        /// How long it was tried.
+        after: Duration,
+        /// What the last attempt met.
+        reason: String,
+    },
 }
 
 /// The transport is not started, or was shut down.

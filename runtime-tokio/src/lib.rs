@@ -38,7 +38,10 @@ pub use rtcmesh_core::transport::{
     PeerState, Quality,
 };
 pub use rtcmesh_core::{config, error, id, media, signaling};
-pub use rtcmesh_runtime::{IoMetrics, TlsError, TlsOptions, TransportEvent};
+pub use rtcmesh_runtime::{
+    Admission, Assets, IoMetrics, Origins, ServerError, SignalingServerOptions, TlsError,
+    TlsIdentity, TlsOptions, TransportEvent,
+};
 
 use rtcmesh_runtime::{Runtime, TcpListener, TcpStream, Timer, UdpSocket};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -241,3 +244,8 @@ impl Timer for TokioTimer {
         Poll::Ready(())
     }
 }
+
+// The example of the README is compiled with those of the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -1,8 +1,5 @@
 //! The async driver of rtcmesh, written once for every runtime.
 
-// The driver and the server that use these parts are not built yet: until then only tests do.
-#![allow(dead_code, unused_imports)]
-
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod dial;

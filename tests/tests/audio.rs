@@ -45,7 +45,8 @@ fn everybody_hears_everybody_and_each_frame_is_encoded_once() {
 fn frames_come_in_order_after_the_delay_that_was_asked_for() {
     let mut world = mesh(2, 2);
     talk(&mut world, hz, 50);
-    let patch = ConfigPatch { jitter_buffer_size_ms: Some(120), ..ConfigPatch::new() };
+    let mut patch = ConfigPatch::new();
+    patch.jitter_buffer_size_ms = Some(120);
     world.act(1, |transport, now| transport.configure(now, &patch)).unwrap();
     talk(&mut world, hz, 100);
     world.run(Duration::from_millis(300));

@@ -26,18 +26,18 @@ fn every_kind_arrives_as_what_it_was_sent_as() {
     let mut world = pair(1);
     let sent = [
         DataMessage::text("grüß dich"),
-        DataMessage::text(""),
         DataMessage::binary([0, 255, 1].as_slice()),
-        DataMessage::binary([].as_slice()),
         DataMessage::Json(json!({"a": [1, null]})),
+        DataMessage::text(""),
+        DataMessage::binary([].as_slice()),
     ];
     for message in &sent {
         send(&mut world, 0, "p1", message).unwrap();
+        world.run(Duration::from_millis(100));
     }
-    world.run(Duration::from_secs(1));
     let mut expected = sent.to_vec();
     // JSON within one message goes as text, so that anybody can read it.
-    expected[4] = DataMessage::text(r#"{"a":[1,null]}"#);
+    expected[2] = DataMessage::text(r#"{"a":[1,null]}"#);
     assert_eq!(messages(&world, 1, &id("p0")), expected);
 }
 

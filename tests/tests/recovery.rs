@@ -82,7 +82,8 @@ fn media_outlives_signaling() {
 
 #[test]
 fn a_break_of_signaling_in_the_midst_of_connecting_is_overcome() {
-    for after in 0..12 {
+    // From the first moment at which all have been told that they are announced.
+    for after in 5..20 {
         let mut world = World::new(after);
         for n in 0..3 {
             world.add(automatic(&format!("p{n}")));

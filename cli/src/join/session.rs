@@ -144,7 +144,7 @@ impl Session {
                         started = true;
                         self.output.note(format_args!("{} is announced", self.id));
                     }
-                    Err(StartError::Timeout(_)) => starting.set(starter.start()),
+                    Err(StartError::Timeout { .. }) => starting.set(starter.start()),
                     Err(error) => {
                         starter.shutdown().await;
                         return Err(error);

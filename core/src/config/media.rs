@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::within;
-use crate::error::ConfigError;
+use crate::error::{ConfigError, within};
 use crate::media::VideoCodec;
 
 /// What the application gets of received audio.

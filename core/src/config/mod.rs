@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use crate::error::ConfigError;
+use crate::error::{ConfigError, within};
 use crate::id::PeerId;
 
 pub use ice::{IcePolicy, TurnServer};
@@ -313,21 +313,6 @@ impl Config {
         host == "localhost"
             || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
     }
-}
-
-/// Checks `low <= value <= high`, else an error that names the field.
-pub(crate) fn within<T: PartialOrd + std::fmt::Display>(
-    field: &'static str,
-    value: T,
-    low: T,
-    high: T,
-    unit: &str,
-) -> Result<(), ConfigError> {
-    if value < low || value > high {
-        let reason = format!("{value}{unit} is not within {low} to {high}{unit}");
-        return Err(ConfigError::new(field, reason));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

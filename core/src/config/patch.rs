@@ -1,7 +1,7 @@
 //! What may change while the transport runs.
 
-use crate::config::{AudioSettings, Config, within};
-use crate::error::ConfigureError;
+use crate::config::{AudioSettings, Config};
+use crate::error::{ConfigureError, within};
 use crate::media::VideoCodec;
 
 /// A change of settings of a running transport: what is `None` stays.

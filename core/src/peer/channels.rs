@@ -38,7 +38,12 @@ const WINDOW: (usize, usize) = (32 * 1024, 1024 * 1024);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DataRefused {
     NoChannel(&'static str),
-    TooLarge { size: usize, limit: usize },
+    TooLarge {
+        size: usize,
+        limit: usize,
+    },
+    /// The engine cannot send an empty message over a plain channel (docs/upstream.md).
+    Empty,
     Full,
 }
 
@@ -276,7 +281,8 @@ impl Peer {
         }
         let label = if reliability == Reliability::Unreliable { UNRELIABLE } else { DATA };
         let plain_limit = self.channels.max_message;
-        if reliability == Reliability::Reliable && self.channels.own && size > PAYLOAD {
+        let by_fragments = size > PAYLOAD || size == 0;
+        if reliability == Reliability::Reliable && self.channels.own && by_fragments {
             if self.channels.open_id(FRAGMENTS).is_some() {
                 if !self.channels.outgoing.push(*kind, bytes.clone()) {
                     self.channels.high = true;
@@ -292,6 +298,9 @@ impl Peer {
             }
         }
         let id = self.channels.open_id(label).ok_or(DataRefused::NoChannel(label))?;
+        if size == 0 {
+            return Err(DataRefused::Empty);
+        }
         if size > plain_limit {
             return Err(DataRefused::TooLarge { size, limit: plain_limit });
         }

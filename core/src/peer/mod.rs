@@ -175,6 +175,8 @@ pub(crate) struct Peer {
     channels: Channels,
     figures: PeerFigures,
     out: Queues,
+    /// A description was made or taken: our ICE credentials may be new.
+    described: bool,
 }
 
 impl Peer {
@@ -199,6 +201,7 @@ impl Peer {
             channels: Channels::new(&config),
             figures: PeerFigures::default(),
             out: Queues::default(),
+            described: true,
             config,
         })
     }
@@ -307,9 +310,11 @@ impl Peer {
         self.state == State::Connected
     }
 
-    /// The ICE fragment by which the other side's first packets name this connection.
-    pub(crate) fn ufrag(&mut self) -> String {
-        self.rtc.direct_api().local_ice_credentials().ufrag
+    /// The ICE fragment by which the other side's checks name this connection, when it may have changed:
+    /// at the beginning, and after each exchange of descriptions.
+    pub(crate) fn poll_fragment(&mut self) -> Option<String> {
+        std::mem::take(&mut self.described)
+            .then(|| self.rtc.direct_api().local_ice_credentials().ufrag)
     }
 
     pub(crate) fn config(&self) -> &PeerConfig {

@@ -157,6 +157,7 @@ impl Peer {
             fastrand::seed(self.rng.next_u64());
         }
         let offer = self.drive(now, |peer| Ok(peer.apply(wishes)));
+        self.described = true;
         match offer {
             Some(Some((sdp, pending))) => {
                 let Some(request) = RequestId::new(self.rng.hex(16)) else { return };
@@ -219,7 +220,7 @@ impl Peer {
         };
         let sdp = answer.to_sdp_string();
         self.negotiation.mid = sdp::first_mid(&sdp);
-        self.described(request, text);
+        self.take_description(request, text);
         self.negotiation.wishes.restart = false;
         self.settle();
         self.out.signals.push_back(Signal::Answer { request: request.clone(), sdp });
@@ -273,7 +274,7 @@ impl Peer {
         if accepted.is_none() {
             return;
         }
-        self.described(request, text);
+        self.take_description(request, text);
         let left = &mut self.negotiation.wishes;
         // What was offered is settled, even where the other side refused it.
         *left = left.without(wishes);
@@ -293,7 +294,8 @@ impl Peer {
         }
     }
 
-    fn described(&mut self, request: &RequestId, sdp: &str) {
+    fn take_description(&mut self, request: &RequestId, sdp: &str) {
+        self.described = true;
         let description = sdp::scan(sdp);
         self.channels.described(&description);
         self.negotiation.remote = Some(description);

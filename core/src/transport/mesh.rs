@@ -9,13 +9,15 @@ use super::{Phase, Transport};
 use crate::error::{ConnectError, PeerFault, StartError};
 use crate::id::{PeerId, RequestId};
 use crate::peer::{Peer, PeerConfig};
-use crate::signaling::{Capabilities, ClientEvent, DisconnectReason, ToPeer};
+use crate::signaling::{Capabilities, ClientEvent, DisconnectReason, PeerConnectionState, ToPeer};
+use crate::time::iso8601;
 use crate::transport::demux::Slot;
 use crate::transport::event::{ClosedBy, Event, Outcome};
 use crate::transport::info::PeerState;
 use crate::transport::outgoing::SendTimeline;
 use crate::transport::playout::AudioPlayout;
 use crate::transport::remote::{Connection, Remote};
+use crate::transport::settle::RESTART_INTERVAL;
 
 /// In automatic mode the peer whose id is the smaller one gives the other this long to offer.
 const YIELD: Duration = Duration::from_secs(1);
@@ -82,6 +84,7 @@ impl Transport {
         if self.phase == Phase::Starting {
             self.phase = Phase::Running;
             self.start_deadline = None;
+            self.start_trouble = None;
             self.queues.outcomes.push_back(Outcome::Started(Ok(())));
         }
         self.listing += 1;
@@ -95,6 +98,9 @@ impl Transport {
         if self.phase == Phase::Starting && retry_in.is_none() {
             self.give_up_start(now, StartError::Signaling(reason));
             return;
+        }
+        if self.phase == Phase::Starting {
+            self.start_trouble = Some(reason.clone());
         }
         // Nobody can be called until it is up again; what stands goes on.
         self.listed_at = None;
@@ -193,7 +199,7 @@ impl Transport {
             connection.peer.handle_timeout(now);
         }
         if connection.restart_at.is_some_and(|at| at <= now) {
-            connection.restart_at = None;
+            connection.restart_at = Some(now + RESTART_INTERVAL);
             connection.peer.restart_ice(now);
         }
         if connection.keyframes.due(now) {
@@ -267,7 +273,6 @@ impl Transport {
                 return false;
             }
         };
-        self.demux.set_fragment(slot, &peer.ufrag());
         for local in self.sockets.addresses() {
             peer.add_local(now, local);
         }
@@ -280,9 +285,11 @@ impl Transport {
     }
 
     fn on_offer(&mut self, now: Instant, from: &PeerId, request: &RequestId, sdp: &str) {
-        let slot = self.remotes.ensure(from).filter(|_| *from != self.id);
-        let Some(slot) = slot.filter(|_| self.config.admits(from)) else {
+        if *from == self.id || !self.config.admits(from) {
             return self.refuse(now, from, request, "not admitted");
+        }
+        let Some(slot) = self.remotes.ensure(from) else {
+            return self.refuse(now, from, request, "too many peers are known");
         };
         let existing = self.remotes.get(slot).and_then(|r| r.connection.as_deref());
         if let Some(connection) = existing
@@ -299,7 +306,8 @@ impl Transport {
         let Some(slot) = self.remotes.ensure(from) else { return };
         if self.remotes.get(slot).is_some_and(|remote| remote.connection.is_none()) {
             if self.remotes.connections() >= self.config.max_peers {
-                return self.refuse(now, from, request, "max_peers is reached");
+                self.refuse(now, from, request, "max_peers is reached");
+                return self.forget_stranger(slot);
             }
             if !self.connect(now, slot) {
                 return;
@@ -312,6 +320,14 @@ impl Transport {
             connection.peer.handle_offer(now, request, sdp);
         }
         self.settle(now, slot);
+    }
+
+    /// Forgets a peer that was only known by its offer.
+    fn forget_stranger(&mut self, slot: Slot) {
+        let known = |remote: &Remote| remote.announced || remote.connection.is_some();
+        if !self.remotes.get(slot).is_some_and(known) {
+            self.remotes.forget(slot);
+        }
     }
 
     fn refuse(&mut self, now: Instant, to: &PeerId, request: &RequestId, why: &'static str) {
@@ -439,20 +455,22 @@ impl Transport {
         if !had_connection {
             return;
         }
+        let mut request = None;
         if let Some(mut connection) = remote.connection.take() {
+            request = connection.request().cloned();
             if tell {
                 connection.peer.close(now);
             }
             let id = remote.id.clone();
             self.send_out(slot, &mut connection);
-            if tell && let Some(request) = connection.request() {
+            if tell && request.is_some() {
                 let reason = match &end {
                     End::Closed(_) => DisconnectReason::UserRequested,
                     End::Failed(PeerFault::Timeout(_)) => DisconnectReason::Timeout,
                     End::Failed(PeerFault::Unreachable(_)) => DisconnectReason::NetworkError,
                     End::Failed(_) => DisconnectReason::Error,
                 };
-                let request = Some(request.clone());
+                let request = request.clone();
                 self.signaling.send(now, ToPeer::Disconnect { to: id, reason, request });
             }
             self.demux.remove(slot);
@@ -473,8 +491,24 @@ impl Transport {
         if failed {
             self.counts.failures += 1;
         }
+        let state = if failed { PeerConnectionState::Failed } else { PeerConnectionState::Closed };
+        self.report_state(now, slot, state, request);
         self.after_end(now, slot, failed);
         self.drain_signaling_commands();
+    }
+
+    /// Tells the server where a connection stands, for its monitoring.
+    pub(super) fn report_state(
+        &mut self,
+        now: Instant,
+        slot: Slot,
+        state: PeerConnectionState,
+        request: Option<RequestId>,
+    ) {
+        let Some(remote) = self.remotes.get(slot) else { return };
+        let Some(request) = request.filter(|_| self.signaling.is_up()) else { return };
+        let (to, timestamp) = (remote.id.clone(), iso8601(self.clock.unix(now)));
+        self.signaling.send(now, ToPeer::StateChanged { to, state, request, timestamp });
     }
 
     fn after_end(&mut self, now: Instant, slot: Slot, failed: bool) {

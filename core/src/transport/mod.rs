@@ -81,6 +81,8 @@ pub struct Transport {
     listing: u64,
     listed_at: Option<Instant>,
     start_deadline: Option<Instant>,
+    /// Why signaling could not be reached so far, while starting.
+    start_trouble: Option<String>,
 }
 
 /// What has been counted since the start.
@@ -130,6 +132,7 @@ impl Transport {
             listing: 0,
             listed_at: None,
             start_deadline: None,
+            start_trouble: None,
             config,
         })
     }

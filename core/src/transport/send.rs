@@ -357,6 +357,9 @@ fn data_error(peer: &PeerId, refused: DataRefused) -> SendError {
             SendError::DataChannelNotAvailable { peer: peer.clone(), label }
         }
         DataRefused::TooLarge { size, limit } => SendError::MessageTooLarge { size, limit },
+        DataRefused::Empty => {
+            SendError::InvalidData("an empty message cannot be sent to this peer".into())
+        }
         DataRefused::Full => SendError::SendBufferFull(peer.clone()),
     }
 }

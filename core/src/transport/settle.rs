@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::Transport;
 use crate::net::Transmit;
 use crate::peer::{PeerEvent, PeerMedia, Signal, State};
-use crate::signaling::ToPeer;
+use crate::signaling::{PeerConnectionState, ToPeer};
 use crate::transport::demux::Slot;
 use crate::transport::event::{ClosedBy, Event, Media, Outcome};
 use crate::transport::info::PeerState;
@@ -14,6 +14,9 @@ use crate::transport::remote::Connection;
 
 /// When a path is lost, the polite side leaves the other this long to seek it anew.
 const RESTART_YIELD: Duration = Duration::from_secs(2);
+
+/// The checks of a restart are over after about 4 s: then the next one begins.
+pub(super) const RESTART_INTERVAL: Duration = Duration::from_secs(4);
 
 impl Transport {
     /// Takes over what a connection gives out, acts on its end, and notes its next deadline.
@@ -89,9 +92,10 @@ impl Transport {
             };
             self.signaling.send(now, message);
         }
+        if let Some(fragment) = connection.peer.poll_fragment() {
+            self.demux.set_fragment(slot, &fragment);
+        }
         if any {
-            // A restart, or a connection begun anew after glare, has new credentials.
-            self.demux.set_fragment(slot, &connection.peer.ufrag());
             self.drain_signaling_commands();
         }
     }
@@ -150,6 +154,9 @@ impl Transport {
                 }
                 let after = now.saturating_duration_since(connection.started);
                 self.queues.event(Event::Connected { peer, after });
+                let request = connection.request().cloned();
+                self.report_state(now, slot, PeerConnectionState::Connected, request);
+                self.drain_signaling_commands();
             }
             PeerEvent::Lost => {
                 remote.state = PeerState::Reconnecting;

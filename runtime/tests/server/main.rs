@@ -1,5 +1,8 @@
 //! The signaling server over real sockets on loopback: clients are blocking ones, as others write them.
 
+// Helpers of tests are tests.
+#![allow(clippy::unwrap_used)]
+
 mod client;
 mod http;
 mod lifetime;

@@ -11,7 +11,7 @@ use rtcmesh_core::transport::{AudioData, Event, Media};
 use rtcmesh_sim::World;
 
 pub(crate) fn id(name: &str) -> PeerId {
-    PeerId::new(name).unwrap()
+    PeerId::new(name).expect("a valid id")
 }
 
 /// Connects to everybody by itself.
@@ -111,7 +111,9 @@ pub(crate) fn talk(world: &mut World, hz: impl Fn(usize) -> f32, frames: usize) 
     for n in 0..frames {
         for host in 0..world.hosts.len() {
             let data = tone(hz(host), n);
-            world.act(host, |transport, now| transport.broadcast(now, &data)).unwrap();
+            world
+                .act(host, |transport, now| transport.broadcast(now, &data))
+                .expect("somebody is connected");
         }
         world.run(Duration::from_millis(20));
     }

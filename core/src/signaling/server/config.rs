@@ -1,7 +1,6 @@
 //! The server's limits.
 
-use crate::config::within;
-use crate::error::ConfigError;
+use crate::error::{ConfigError, within};
 
 /// The limits of a signaling server. The defaults are those of the wire contract.
 #[derive(Debug, Clone, PartialEq)]
