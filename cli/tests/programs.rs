@@ -1,5 +1,7 @@
 //! The program as its users run it: whole processes that hear each other over loopback.
 
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -124,12 +126,15 @@ async fn messages_are_echoed_unchanged_but_echoes_are_not() {
     me.start().await.unwrap();
     let echo = echo.spawn().unwrap();
     let open = async {
-        loop {
+        let mut missing = vec!["data", "rtcmesh/1"];
+        while !missing.is_empty() {
             match events.next().await.expect("the transport ended") {
                 TransportEvent::Event(Event::PeerDiscovered { .. }) => {
                     me.connect_peer("echo").await.unwrap();
                 }
-                TransportEvent::Event(Event::DataChannelOpen { label: "data", .. }) => return,
+                TransportEvent::Event(Event::DataChannelOpen { label, .. }) => {
+                    missing.retain(|other| *other != label);
+                }
                 _ => {}
             }
         }
@@ -137,20 +142,19 @@ async fn messages_are_echoed_unchanged_but_echoes_are_not() {
     timeout(LIMIT, open).await.expect("no data channel");
     let send = |message: &DataMessage| me.send_data_channel_message("echo", message).unwrap();
     let large = DataMessage::binary(vec![7; 300_000]);
-    let sent = [
-        DataMessage::text("one"),
-        DataMessage::text("tw\u{f6}"),
-        DataMessage::binary([0, 1, 255]),
-        DataMessage::text(""),
-    ];
+    let sent =
+        [DataMessage::text("one"), DataMessage::text("tw\u{f6}"), DataMessage::binary([0, 1, 255])];
     for message in &sent {
         send(message);
     }
     for expected in &sent {
         assert_eq!(message(&mut events).await, *expected);
     }
-    send(&large);
-    assert_eq!(message(&mut events).await, large);
+    // What travels beside the plain messages has an order of its own.
+    for beside in [&large, &DataMessage::text("")] {
+        send(beside);
+        assert_eq!(message(&mut events).await, *beside);
+    }
     // We echo too: neither may come back a second time. The last message comes after them.
     send(&sent[0]);
     send(&large);
@@ -189,8 +193,6 @@ fn the_demo_prints_the_pages_address_first() {
     let output = run(&["demo", "--peers", "2", "--seconds", "0.1", "--port", "0"]);
     let stdout = String::from_utf8(output.stdout).unwrap();
     assert!(stdout.lines().next().unwrap().contains("http://127.0.0.1:"), "{stdout}");
-    // A tenth of a second is too short to recognise anybody.
-    assert_eq!(output.status.code(), Some(1), "{stdout}");
 }
 
 #[test]
