@@ -5,6 +5,7 @@
 
 mod audio;
 mod certificate;
+mod demo;
 mod figures;
 mod join;
 mod output;
@@ -12,6 +13,7 @@ mod page;
 mod signal;
 mod stop;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -23,7 +25,7 @@ type Outcome = Result<ExitCode, Box<dyn std::error::Error + Send + Sync>>;
 
 /// A multi-peer WebRTC mesh.
 #[derive(Debug, Parser)]
-#[command(version, propagate_version = true, infer_subcommands = true)]
+#[command(name = "rtcmesh", version, propagate_version = true, infer_subcommands = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -36,6 +38,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::Args),
     Join(join::Args),
     Signal(signal::Args),
 }
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
     };
     let outcome = runtime.block_on(async {
         match cli.command {
+            Command::Demo(args) => demo::run(args).await,
             Command::Join(args) => join::run(args).await,
             Command::Signal(args) => signal::run(args).await,
         }
@@ -71,7 +75,11 @@ fn failure(error: &dyn std::error::Error) -> ExitCode {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        text = format!("{text}: {error}");
+        let told = error.to_string();
+        // Some errors tell their cause themselves.
+        if !text.ends_with(&told) {
+            text = format!("{text}: {told}");
+        }
         cause = error.source();
     }
     eprintln!("rtcmesh: {text}");
@@ -86,7 +94,11 @@ fn log_to_stderr(verbose: u8) {
         _ => "trace",
     };
     let filter = EnvFilter::try_from_env("RTCMESH_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
 }
 
 #[cfg(test)]

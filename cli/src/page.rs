@@ -27,7 +27,6 @@ const CLIENT: &str = concat!(
 );
 
 /// The page at `/` and the client at `/rtcmesh.js`.
-#[allow(dead_code)]
 pub(crate) fn assets() -> Assets {
     Assets::new().with("/", "text/html; charset=utf-8", PAGE.as_bytes()).with(
         "/rtcmesh.js",

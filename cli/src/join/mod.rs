@@ -10,20 +10,18 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::error::ErrorKind;
 use rtcmesh_core::config::{Config, ConnectMode};
 use rtcmesh_core::id::PeerId;
 use rtcmesh_tokio::{TlsOptions, WebRtcTransport};
 use serde_json::{Map, Value};
-use tokio::time::{Instant, timeout_at};
 
 use crate::Outcome;
 use crate::audio::{AudioChoice, Source};
 use crate::figures::seconds;
 use crate::output::Output;
-use crate::stop::asked_to_stop;
 use session::Session;
 
 /// The member of `user_data` by which such a peer tells that nothing will be heard of it.
@@ -59,7 +57,8 @@ pub(crate) struct Args {
     /// Write what each peer sends to DIR/<peer>.wav (48 kHz, 16 bits). The folder is made.
     #[arg(long, value_name = "DIR")]
     record: Option<PathBuf>,
-    /// Send every data message back to its sender unchanged, but never an echo of such a message.
+    /// Send every data message back to its sender unchanged, but never an echo of such a message: the same
+    /// message again within 3 seconds counts as one.
     #[arg(long)]
     echo: bool,
     /// Leave so many seconds after the first connection. Without it: at Ctrl-C.
@@ -176,20 +175,10 @@ pub(crate) async fn run(args: Args) -> Outcome {
     }
     let transport = WebRtcTransport::new(args.config())?.tls(args.tls()?);
     let output = Output::new(args.json);
-    tokio::select! {
-        started = timeout_at(give_up, transport.start()) => {
-            started.map_err(|_| format!("signaling did not answer within {:?}", args.timeout))??;
-        }
-        () = asked_to_stop() => {
-            transport.shutdown().await;
-            return Err("stopped before signaling answered".into());
-        }
-    }
-    output.note(format_args!("{} is announced at {}", args.id, args.url));
-    let session = Session::new(&args, transport, output, give_up.into_std());
-    let unfulfilled = session.run(source).await;
+    let session = Session::new(&args, transport, output, give_up);
+    let unfulfilled = session.run(source).await?;
     for complaint in &unfulfilled {
-        tracing::error!("{complaint}");
+        eprintln!("rtcmesh: {complaint}");
     }
     Ok(if unfulfilled.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use rtcmesh_core::error::{BroadcastError, ConnectError, SendError};
+use rtcmesh_core::error::{BroadcastError, ConnectError, SendError, StartError};
 use rtcmesh_core::id::PeerId;
 use rtcmesh_core::media::{DataMessage, Reliability, RuntimeData};
 use rtcmesh_core::transport::{AudioData, Event, Media, PeerState};
@@ -89,7 +89,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// A peer that is announced, and gives up at `give_up` if nobody is connected then.
+    /// A peer that is not started yet, and gives up at `give_up` if nobody is connected then.
     pub(super) fn new(
         args: &Args,
         transport: WebRtcTransport,
@@ -112,9 +112,17 @@ impl Session {
         }
     }
 
-    /// Lives until the end. The result: which wishes were not fulfilled.
-    pub(super) async fn run(mut self, source: Option<Source>) -> Vec<String> {
+    /// Lives from the start to the end. The result: which wishes were not fulfilled.
+    ///
+    /// # Errors
+    /// [`StartError`], where signaling refuses this peer. One that is not reached is sought until the end
+    /// of the time limit.
+    pub(super) async fn run(mut self, source: Option<Source>) -> Result<Vec<String>, StartError> {
         let mut events = self.transport.events();
+        // A handle of its own: the future borrows it, while the session changes.
+        let starter = self.transport.clone();
+        let mut starting = std::pin::pin!(starter.start());
+        let mut started = false;
         let (standing, audible) = watch::channel(false);
         let sender =
             source.map(|source| tokio::spawn(send_audio(self.transport.clone(), source, audible)));
@@ -131,6 +139,17 @@ impl Session {
                 }
             };
             tokio::select! {
+                result = &mut starting, if !started => match result {
+                    Ok(()) => {
+                        started = true;
+                        self.output.note(format_args!("{} is announced", self.id));
+                    }
+                    Err(StartError::Timeout { .. }) => starting.set(starter.start()),
+                    Err(error) => {
+                        starter.shutdown().await;
+                        return Err(error);
+                    }
+                },
                 event = events.next() => match event {
                     Some(event) => self.take_all(event, &mut events),
                     None => break,
@@ -161,7 +180,11 @@ impl Session {
         for line in self.book.lines() {
             self.output.note(line);
         }
-        self.book.unfulfilled(&self.wish)
+        let mut unfulfilled = self.book.unfulfilled(&self.wish);
+        if !started {
+            unfulfilled.insert(0, "signaling did not answer".into());
+        }
+        Ok(unfulfilled)
     }
 
     /// Says goodbye to everybody. What the summary tells is the state before it.
@@ -288,9 +311,7 @@ impl Session {
 
     fn echo(&mut self, peer: &PeerId, message: DataMessage, kind: Reliability, now: Instant) {
         let Some(echo) = &mut self.echo else { return };
-        // Half of what was measured: a single round trip can be quicker than the one that was.
-        let round_trip = self.book.round_trip(peer).unwrap_or_default() / 2;
-        if !echo.received(peer, message, kind, now, round_trip) {
+        if !echo.received(peer, message, kind, now) {
             tracing::warn!("{peer} sends faster than it takes the echo: a message is not echoed");
         }
     }

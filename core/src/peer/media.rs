@@ -41,14 +41,13 @@ impl Media {
         section.get_or_insert(mid);
     }
 
-    /// Takes over the sections that our answer accepts. The engine tells of them too, but only when the
-    /// path is encrypted: until then it would look as if what we wish for were still missing.
-    pub(super) fn accepted(&mut self, answer: &str) {
-        for (kind, mid) in sdp::sections(answer) {
-            match kind {
-                "audio" => self.on_added(Mid::from(mid), MediaKind::Audio),
-                "video" => self.on_added(Mid::from(mid), MediaKind::Video),
-                _ => {}
+    /// Takes over the sections of our answer. The engine tells of them too, but not before media can
+    /// flow: until then what the other side offered would count as still to be offered by us.
+    pub(super) fn answering(&mut self, rtc: &Rtc, answer: &str) {
+        for (_, mid) in sdp::sections(answer) {
+            let mid = Mid::from(mid);
+            if let Some(media) = rtc.media(mid) {
+                self.on_added(mid, media.kind());
             }
         }
     }

@@ -54,26 +54,29 @@ pub(super) fn first_mid(sdp: &str) -> Option<String> {
     sdp.lines().find_map(|line| line.strip_prefix("a=mid:")).map(|mid| mid.trim().to_owned())
 }
 
-/// The kind and the media id of each section that is not refused.
-pub(super) fn sections(sdp: &str) -> Vec<(&str, &str)> {
-    let mut found = Vec::new();
+/// The kind (`audio`, `video`, …) and the media id of each section that is not refused (port 0).
+pub(super) fn sections(sdp: &str) -> impl Iterator<Item = (&str, &str)> {
     let mut kind = None;
-    for line in sdp.lines() {
+    sdp.lines().filter_map(move |line| {
         if let Some(media) = line.strip_prefix("m=") {
             let mut fields = media.split(' ');
             kind = fields.next().filter(|_| fields.next() != Some("0"));
-        } else if let Some(mid) = line.strip_prefix("a=mid:")
-            && let Some(kind) = kind
-        {
-            found.push((kind, mid.trim()));
         }
-    }
-    found
+        Some((kind?, line.strip_prefix("a=mid:")?.trim()))
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sections_that_are_refused_are_left_out() {
+        let sdp = "v=0\r\na=group:BUNDLE x y\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:x\r\n\
+            m=video 0 UDP/TLS/RTP/SAVPF 96\r\na=mid:y\r\nm=application 9 - -\r\na=mid:z\r\n";
+        let found: Vec<_> = sections(sdp).collect();
+        assert_eq!(found, [("audio", "x"), ("application", "z")]);
+    }
 
     #[test]
     fn the_application_section_is_read() {
@@ -86,13 +89,6 @@ mod tests {
         assert_eq!((found.application, found.max_message_size), (true, 262_144));
         assert_eq!(found.fingerprint.as_deref(), Some("sha-256 AA:BB"));
         assert_eq!(first_mid(sdp).as_deref(), Some("0"));
-    }
-
-    #[test]
-    fn sections_have_kinds_and_ids() {
-        let sdp = "v=0\r\nm=audio 9 x 1\r\na=mid:a\r\nm=video 0 x 2\r\na=mid:b\r\n\
-                   m=application 9 x y\r\na=mid:c\r\n";
-        assert_eq!(sections(sdp), [("audio", "a"), ("application", "c")]);
     }
 
     #[test]

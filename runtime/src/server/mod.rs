@@ -42,12 +42,12 @@ pub enum ServerError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// An address cannot be listened on: it is in use, or not one of this machine.
-    #[error("cannot listen on {addr}: {source}")]
+    #[error("cannot listen on {addr}: {error}")]
     Listen {
         /// The address.
         addr: SocketAddr,
         /// The system's reason.
-        source: io::Error,
+        error: io::Error,
     },
     /// The calling thread is in no runtime, or the system gives no random bytes.
     #[error(transparent)]
@@ -101,7 +101,7 @@ impl<R: Runtime> SignalingServer<R> {
                 Ok((listener, local))
             };
             let (listener, local) =
-                listen().map_err(|source| ServerError::Listen { addr, source })?;
+                listen().map_err(|error| ServerError::Listen { addr, error })?;
             listeners.push(listener);
             local_addrs.push(local);
         }

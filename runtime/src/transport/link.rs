@@ -183,7 +183,7 @@ impl<R: Runtime> Link<R> {
             let Poll::Ready(read) = socket.poll_next(cx) else { return Ok(Reads::All) };
             match read {
                 Ok(Incoming::Text(text)) if !closing => {
-                    reports.push(Report::LinkText { link, text: text.as_str().to_owned() });
+                    reports.push(Report::LinkText { link, text });
                 }
                 Ok(Incoming::Text(_) | Incoming::Binary | Incoming::Pong) => {}
                 Ok(Incoming::Close(code)) => {

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use rtcmesh_core::id::{LinkId, SocketId};
 use rtcmesh_core::net::IoEvent;
+use tungstenite::Utf8Bytes;
 
 /// See [`IoEvent`], variant by variant.
 #[derive(Debug, PartialEq, Eq)]
@@ -12,7 +13,7 @@ pub(crate) enum Report {
     UdpBound { socket: SocketId, local: SocketAddr },
     UdpFailed { socket: SocketId, error: String },
     LinkUp { link: LinkId },
-    LinkText { link: LinkId, text: String },
+    LinkText { link: LinkId, text: Utf8Bytes },
     LinkDown { link: LinkId, code: Option<u16>, reason: String },
 }
 

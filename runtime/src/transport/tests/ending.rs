@@ -1,4 +1,4 @@
-//! How the driver ends.
+//! Every way to the end, none of which lets anybody wait for ever.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Links to the signaling server.
+//! Links to a signaling server, from the opening to the end.
 
 use std::io;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! UDP sockets.
+//! Datagrams in and out, and sockets that are full, fail or close.
 
 use std::io::{self, ErrorKind};
 use std::sync::atomic::Ordering;

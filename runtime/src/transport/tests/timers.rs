@@ -1,4 +1,4 @@
-//! Deadlines of the machine.
+//! When the machine is called, and how little the driver does otherwise.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Those who wait for outcomes and events.
+//! Those who wait: for a start, for a connection, for events.
 
 use std::future::poll_fn;
 
