@@ -24,7 +24,15 @@ fn rust() -> (Vec<Source>, Vec<(String, String)>) {
         test_files.extend(named);
         code.push((file.path.clone(), text));
     }
-    code.retain(|(path, _)| !test_files.contains(path));
+    // A test module may be a folder instead of a file.
+    let folders: Vec<String> = test_files
+        .iter()
+        .filter_map(|file| Some(format!("{}/", file.strip_suffix(".rs")?)))
+        .collect();
+    let of_tests = |path: &String| {
+        test_files.contains(path) || folders.iter().any(|folder| path.starts_with(folder))
+    };
+    code.retain(|(path, _)| !of_tests(path));
     (all, code)
 }
 
