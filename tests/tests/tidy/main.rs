@@ -24,15 +24,12 @@ fn rust() -> (Vec<Source>, Vec<(String, String)>) {
         test_files.extend(named);
         code.push((file.path.clone(), text));
     }
-    // A test module may be a folder instead of a file.
-    let folders: Vec<String> = test_files
-        .iter()
-        .filter_map(|file| Some(format!("{}/", file.strip_suffix(".rs")?)))
-        .collect();
-    let of_tests = |path: &String| {
-        test_files.contains(path) || folders.iter().any(|folder| path.starts_with(folder))
+    // With the modules of a test module: `a/tests.rs` has its own below `a/tests/`.
+    let inside = |path: &str, test: &str| {
+        let folder = test.strip_suffix(".rs").and_then(|folder| path.strip_prefix(folder));
+        folder.is_some_and(|rest| rest.starts_with('/'))
     };
-    code.retain(|(path, _)| !of_tests(path));
+    code.retain(|(path, _)| !test_files.iter().any(|test| path == test || inside(path, test)));
     (all, code)
 }
 
