@@ -53,7 +53,7 @@ fn a_start_without_a_server_tells_why_and_can_be_repeated() {
     let failed = |world: &World| {
         matches!(
             world.hosts[a].outcomes.first(),
-            Some(Outcome::Started(Err(StartError::Signaling(_))))
+            Some(Outcome::Started(Err(StartError::Timeout { .. })))
         )
     };
     assert!(world.run_until(failed));

@@ -83,6 +83,9 @@ pub struct Transport {
     start_deadline: Option<Instant>,
     /// Why signaling could not be reached so far, while starting.
     start_trouble: Option<String>,
+    /// Received audio is handed over as it comes.
+    #[cfg(feature = "sim")]
+    bypass_playout: bool,
 }
 
 /// What has been counted since the start.
@@ -133,6 +136,8 @@ impl Transport {
             listed_at: None,
             start_deadline: None,
             start_trouble: None,
+            #[cfg(feature = "sim")]
+            bypass_playout: false,
             config,
         })
     }
