@@ -24,12 +24,7 @@ fn rust() -> (Vec<Source>, Vec<(String, String)>) {
         test_files.extend(named);
         code.push((file.path.clone(), text));
     }
-    // With the modules of a test module: `a/tests.rs` has its own below `a/tests/`.
-    let inside = |path: &str, test: &str| {
-        let folder = test.strip_suffix(".rs").and_then(|folder| path.strip_prefix(folder));
-        folder.is_some_and(|rest| rest.starts_with('/'))
-    };
-    code.retain(|(path, _)| !test_files.iter().any(|test| path == test || inside(path, test)));
+    code.retain(|(path, _)| !source::among(path, &test_files));
     (all, code)
 }
 
