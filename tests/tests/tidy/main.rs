@@ -24,15 +24,7 @@ fn rust() -> (Vec<Source>, Vec<(String, String)>) {
         test_files.extend(named);
         code.push((file.path.clone(), text));
     }
-    // A test module may be a folder instead of a file.
-    let folders: Vec<String> = test_files
-        .iter()
-        .filter_map(|file| Some(format!("{}/", file.strip_suffix(".rs")?)))
-        .collect();
-    let of_tests = |path: &String| {
-        test_files.contains(path) || folders.iter().any(|folder| path.starts_with(folder))
-    };
-    code.retain(|(path, _)| !of_tests(path));
+    code.retain(|(path, _)| !source::among(path, &test_files));
     (all, code)
 }
 
