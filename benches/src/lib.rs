@@ -1,1 +1,11 @@
-//! Benches of rtcmesh and comparisons with other implementations.
+//! Benches of rtcmesh and comparisons with the engine alone and with other implementations.
+//!
+//! Absolute times move from machine to machine: what counts is the ratio of two figures that were measured
+//! side by side in one run. See README.md beside this crate.
+
+pub mod arguments;
+pub mod engine;
+pub mod frames;
+pub mod measure;
+pub mod ours;
+pub mod packet;

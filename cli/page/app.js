@@ -117,10 +117,12 @@ function onSignaling({ up, reason, retryMs, error }) {
     setStatus('up', 'Online');
     clearNotice('signaling');
   } else if (error) {
-    setStatus('down', 'Offline');
+    const inLobby = document.body.dataset.phase === 'lobby';
+    setStatus(inLobby ? 'idle' : 'down', inLobby ? 'Not joined' : 'Offline');
     const taken = error.data?.reason === 'peer_id_taken';
     notice(taken ? `The name ${mesh.peerId} is taken in this room. Choose another one.` : `The server refused: ${error.message}`, { topic: 'signaling' });
-    if (document.body.dataset.phase === 'call') leave();
+    if (taken) $('name').setAttribute('aria-invalid', 'true');
+    if (!inLobby) leave();
   } else {
     const wait = `Signaling lost, trying again in ${Math.max(1, Math.round(retryMs / 1000))} s`;
     setStatus('wait', 'Reconnecting…');
@@ -221,7 +223,8 @@ async function doJoin() {
   showPhase('call');
   updateCount();
   announce(`Joined as ${choice.name}`);
-  $('text').focus();
+  // Where focus would raise a keyboard over half the screen, it waits for a tap.
+  (matchMedia('(pointer: coarse)').matches ? $('main') : $('text')).focus();
   checkAudio();
 }
 
@@ -239,7 +242,7 @@ function leave({ status = true } = {}) {
   source = null;
   if (status && $('status').dataset.kind !== 'down') setStatus('idle', 'Not joined');
   showPhase('lobby');
-  $('join').focus();
+  (document.querySelector('#lobby [aria-invalid="true"]') ?? $('join')).focus();
 }
 
 /** Asks for a gesture where the browser keeps audio back until there is one. */
@@ -299,6 +302,7 @@ function drawAll(now) {
 }
 
 $('room').textContent = roomPath();
+if (roomPath() !== '/') $('room-name').textContent = `the room ${decodeURIComponent(roomPath())}`;
 $('name').value = query.get('name') ?? `guest-${Math.random().toString(36).slice(2, 6)}`;
 $('hz').value = query.get('hz') ?? '440';
 $('lobby').elements.source.value = ['mic', 'tone', 'none'].includes(query.get('source')) ? query.get('source') : 'mic';

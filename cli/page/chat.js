@@ -6,15 +6,29 @@ class Chat {
   #log = document.getElementById('log');
   received = []; // { from, text, bytes, label, taken }
   #watchers = new Set();
+  #follow = true; // whether the newest line stays in sight
+
+  constructor() {
+    this.#log.addEventListener('scroll', () => { this.#follow = this.#distance() < 60; });
+    new ResizeObserver(() => this.#follow && this.#toEnd()).observe(this.#log);
+  }
+
+  /** Pixels between the lower edge of what is in sight and the end. */
+  #distance() {
+    return this.#log.scrollHeight - this.#log.scrollTop - this.#log.clientHeight;
+  }
+
+  #toEnd() {
+    this.#log.scrollTop = this.#log.scrollHeight;
+  }
 
   #append(className, children) {
-    const atEnd = this.#log.scrollHeight - this.#log.scrollTop - this.#log.clientHeight < 60;
     const line = document.createElement('li');
     line.className = className;
     line.append(...children);
     this.#log.append(line);
     while (this.#log.childElementCount > MOST_LINES) this.#log.firstElementChild.remove();
-    if (atEnd || className.includes('mine')) this.#log.scrollTop = this.#log.scrollHeight;
+    if (this.#follow || className.includes('mine')) this.#toEnd();
   }
 
   #span(className, text) {

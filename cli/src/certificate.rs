@@ -15,7 +15,6 @@ const CLOCK_TOLERANCE: Duration = Duration::from_secs(24 * 3600);
 ///
 /// # Errors
 /// A name that can stand in no certificate, or the generator's own failure.
-#[allow(dead_code)]
 pub(crate) fn self_signed(
     names: impl IntoIterator<Item = String>,
 ) -> Result<(String, String), rcgen::Error> {

@@ -51,9 +51,14 @@ pub enum StartError {
     /// The signaling server could not be reached, or refused the announce.
     #[error("signaling: {0}")]
     Signaling(String),
-    /// No answer in time.
-    #[error("signaling did not answer within {0:?}")]
-    Timeout(Duration),
+    /// The server could not be reached, or did not answer, in time.
+    #[error("signaling did not answer within {after:?}: {reason}")]
+    Timeout {
+        /// How long it was tried.
+        after: Duration,
+        /// What the last attempt met.
+        reason: String,
+    },
 }
 
 /// The transport is not started, or was shut down.

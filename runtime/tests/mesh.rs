@@ -10,8 +10,8 @@ use rtcmesh_tokio::config::{Config, ConnectMode};
 use rtcmesh_tokio::error::{ConnectError, StartError};
 use rtcmesh_tokio::media::DataMessage;
 use rtcmesh_tokio::{
-    ClosedBy, Event, Events, SignalingServer, SignalingServerOptions, TransportEvent,
-    WebRtcTransport,
+    ClosedBy, Event, Events, SignalingServer, SignalingServerOptions, TlsIdentity, TlsOptions,
+    TransportEvent, WebRtcTransport,
 };
 
 /// The guard against tests that never end: none takes this long.
@@ -141,4 +141,29 @@ async fn a_lost_server_is_told_of_and_connections_go_on_without_it() {
     until(&mut at_bob, |event| matches!(event, Event::SignalingDown { .. }).then_some(())).await;
     alice.send_data_channel_message("bob", &DataMessage::text("still here")).unwrap();
     until(&mut at_bob, |event| matches!(event, Event::Data { .. }).then_some(())).await;
+}
+
+#[tokio::test]
+async fn over_tls_only_a_trusted_server_is_joined() {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let pem = made.cert.pem();
+    let identity = TlsIdentity::from_pem(&pem, &made.signing_key.serialize_pem()).unwrap();
+    let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let options = SignalingServerOptions::new().tls(identity);
+    let server = SignalingServer::bind([listen], options).unwrap();
+    let url = format!("wss://localhost:{}/room", server.local_addr().unwrap().port());
+
+    let trusting = TlsOptions::new().trust_pem(&pem).unwrap();
+    let alice = WebRtcTransport::new(Config::new(&url).peer_id("alice")).unwrap().tls(trusting);
+    assert_eq!(alice.start().await, Ok(()));
+    let bob = WebRtcTransport::new(Config::new(&url).peer_id("bob")).unwrap();
+    let mut events = bob.events();
+    let starting = tokio::spawn(async move { bob.start().await });
+    let reason = until(&mut events, |event| match event {
+        Event::SignalingDown { reason, .. } => Some(reason.clone()),
+        _ => None,
+    })
+    .await;
+    assert!(reason.contains("certificate"), "{reason}");
+    starting.abort();
 }

@@ -47,6 +47,11 @@ impl Host {
         self.transport.peer_id()
     }
 
+    /// Its open sockets with their addresses.
+    pub fn sockets(&self) -> impl Iterator<Item = (SocketId, SocketAddr)> + '_ {
+        self.sockets.iter().map(|(socket, local)| (*socket, *local))
+    }
+
     /// What it knows of a peer.
     pub fn peer(&self, id: &PeerId) -> Option<PeerInfo> {
         self.transport.known_peers().ok()?.into_iter().find(|info| info.peer == *id)

@@ -45,7 +45,7 @@ fn nothing_works_before_the_start() {
 }
 
 #[test]
-fn a_start_without_a_server_times_out_and_can_be_repeated() {
+fn a_start_without_a_server_tells_why_and_can_be_repeated() {
     let mut world = World::new(2);
     world.signaling_reachable = false;
     let a = world.add(manual("a"));
@@ -53,7 +53,7 @@ fn a_start_without_a_server_times_out_and_can_be_repeated() {
     let failed = |world: &World| {
         matches!(
             world.hosts[a].outcomes.first(),
-            Some(Outcome::Started(Err(StartError::Timeout(_))))
+            Some(Outcome::Started(Err(StartError::Timeout { .. })))
         )
     };
     assert!(world.run_until(failed));

@@ -24,15 +24,15 @@ async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
 
 fn server() -> (SignalingServer, String) {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let server = SignalingServer::bind([address], SignalingServerOptions::new()).unwrap();
-    let url = format!("ws://{}/", server.local_addr().unwrap());
+    let server = SignalingServer::bind([address], SignalingServerOptions::new()).expect("it works");
+    let url = format!("ws://{}/", server.local_addr().expect("it works"));
     (server, url)
 }
 
 async fn join(config: Config) -> (WebRtcTransport, Events) {
-    let transport = WebRtcTransport::new(config).unwrap();
+    let transport = WebRtcTransport::new(config).expect("it works");
     let events = transport.events();
-    soon("start", transport.start()).await.unwrap();
+    soon("start", transport.start()).await.expect("it works");
     (transport, events)
 }
 
@@ -81,10 +81,14 @@ async fn two_to_ten_peers_hear_and_tell_each_other() {
         }
         for (_, events) in &mut peers {
             let seen = collect(events, 2 * (count - 1), |event| match event {
-                TransportEvent::Media(Media::Audio { peer, .. }) => Some((peer, "audio".to_owned())),
-                TransportEvent::Event(Event::Data { peer, message: DataMessage::Text(text), .. }) => {
-                    Some((peer, text.to_string()))
+                TransportEvent::Media(Media::Audio { peer, .. }) => {
+                    Some((peer, "audio".to_owned()))
                 }
+                TransportEvent::Event(Event::Data {
+                    peer,
+                    message: DataMessage::Text(text),
+                    ..
+                }) => Some((peer, text.to_string())),
                 _ => None,
             })
             .await;
@@ -108,10 +112,6 @@ async fn connecting_on_command_over_tls() {
     let server = SignalingServer::bind([address], options).unwrap();
     let url = format!("wss://localhost:{}/room", server.local_addr().unwrap().port());
     let config = |id: &str| Config::new(&url).peer_id(id).connect(ConnectMode::Manual);
-
-    let stranger = WebRtcTransport::new(config("stranger")).unwrap();
-    let refused = soon("start", stranger.start()).await;
-    assert!(refused.is_err(), "nobody vouches for this server");
 
     let trust = || TlsOptions::new().trust_pem(&pem).unwrap();
     let a = WebRtcTransport::new(config("a")).unwrap().tls(trust());

@@ -132,12 +132,6 @@ impl Book {
         self.entry(peer).data_out += 1;
     }
 
-    /// The round trip to a peer, where it is known.
-    pub(super) fn round_trip(&self, peer: &PeerId) -> Option<Duration> {
-        let latency = self.0.get(peer)?.quality.latency_ms?;
-        Duration::try_from_secs_f64(latency / 1e3).ok()
-    }
-
     /// Whether any connection was ever made.
     pub(super) fn any_connected(&self) -> bool {
         self.0.values().any(Entry::was_connected)

@@ -57,7 +57,8 @@ pub(crate) struct Args {
     /// Write what each peer sends to DIR/<peer>.wav (48 kHz, 16 bits). The folder is made.
     #[arg(long, value_name = "DIR")]
     record: Option<PathBuf>,
-    /// Send every data message back to its sender unchanged, but never an echo of such a message.
+    /// Send every data message back to its sender unchanged, but never an echo of such a message: the same
+    /// message again within 3 seconds counts as one.
     #[arg(long)]
     echo: bool,
     /// Leave so many seconds after the first connection. Without it: at Ctrl-C.

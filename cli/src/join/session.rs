@@ -144,8 +144,11 @@ impl Session {
                         started = true;
                         self.output.note(format_args!("{} is announced", self.id));
                     }
-                    Err(StartError::Timeout(_)) => starting.set(starter.start()),
-                    Err(error) => return Err(error),
+                    Err(StartError::Timeout { .. }) => starting.set(starter.start()),
+                    Err(error) => {
+                        starter.shutdown().await;
+                        return Err(error);
+                    }
                 },
                 event = events.next() => match event {
                     Some(event) => self.take_all(event, &mut events),
@@ -308,9 +311,7 @@ impl Session {
 
     fn echo(&mut self, peer: &PeerId, message: DataMessage, kind: Reliability, now: Instant) {
         let Some(echo) = &mut self.echo else { return };
-        // Half of what was measured: a single round trip can be quicker than the one that was.
-        let round_trip = self.book.round_trip(peer).unwrap_or_default() / 2;
-        if !echo.received(peer, message, kind, now, round_trip) {
+        if !echo.received(peer, message, kind, now) {
             tracing::warn!("{peer} sends faster than it takes the echo: a message is not echoed");
         }
     }

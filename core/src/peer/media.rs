@@ -7,7 +7,7 @@ use str0m::Rtc;
 use str0m::format::Codec;
 use str0m::media::{Frequency, MediaData, MediaKind, MediaTime, Mid, Pt};
 
-use super::{Peer, PeerMedia};
+use super::{Peer, PeerMedia, sdp};
 use crate::media::{EncodedVideo, VideoCodec};
 
 /// The most packets kept for an application that does not fetch them; the oldest go first.
@@ -39,6 +39,17 @@ impl Media {
     pub(super) fn on_added(&mut self, mid: Mid, kind: MediaKind) {
         let section = if kind.is_audio() { &mut self.audio } else { &mut self.video };
         section.get_or_insert(mid);
+    }
+
+    /// Takes over the sections of our answer. The engine tells of them too, but not before media can
+    /// flow: until then what the other side offered would count as still to be offered by us.
+    pub(super) fn answering(&mut self, rtc: &Rtc, answer: &str) {
+        for (_, mid) in sdp::sections(answer) {
+            let mid = Mid::from(mid);
+            if let Some(media) = rtc.media(mid) {
+                self.on_added(mid, media.kind());
+            }
+        }
     }
 
     pub(super) fn offered(&mut self, audio: Option<Mid>, video: Option<Mid>) {

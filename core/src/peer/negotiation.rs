@@ -89,7 +89,8 @@ impl Negotiation {
         self.request().is_some()
     }
 
-    fn request(&self) -> Option<&RequestId> {
+    /// The negotiation under way, or else the latest one.
+    pub(super) fn request(&self) -> Option<&RequestId> {
         self.offered.as_ref().map(|offered| &offered.request).or(self.current.as_ref())
     }
 
@@ -220,6 +221,7 @@ impl Peer {
         };
         let sdp = answer.to_sdp_string();
         self.negotiation.mid = sdp::first_mid(&sdp);
+        self.media.answering(&self.rtc, &sdp);
         self.take_description(request, text);
         self.negotiation.wishes.restart = false;
         self.settle();

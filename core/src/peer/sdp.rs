@@ -54,9 +54,29 @@ pub(super) fn first_mid(sdp: &str) -> Option<String> {
     sdp.lines().find_map(|line| line.strip_prefix("a=mid:")).map(|mid| mid.trim().to_owned())
 }
 
+/// The kind (`audio`, `video`, …) and the media id of each section that is not refused (port 0).
+pub(super) fn sections(sdp: &str) -> impl Iterator<Item = (&str, &str)> {
+    let mut kind = None;
+    sdp.lines().filter_map(move |line| {
+        if let Some(media) = line.strip_prefix("m=") {
+            let mut fields = media.split(' ');
+            kind = fields.next().filter(|_| fields.next() != Some("0"));
+        }
+        Some((kind?, line.strip_prefix("a=mid:")?.trim()))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sections_that_are_refused_are_left_out() {
+        let sdp = "v=0\r\na=group:BUNDLE x y\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:x\r\n\
+            m=video 0 UDP/TLS/RTP/SAVPF 96\r\na=mid:y\r\nm=application 9 - -\r\na=mid:z\r\n";
+        let found: Vec<_> = sections(sdp).collect();
+        assert_eq!(found, [("audio", "x"), ("application", "z")]);
+    }
 
     #[test]
     fn the_application_section_is_read() {

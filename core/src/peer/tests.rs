@@ -106,6 +106,20 @@ fn a_foreign_peer_connects_too_and_has_no_fragments() {
 }
 
 #[test]
+fn one_exchange_is_enough() {
+    for own in [true, false] {
+        let mut pair = Pair::new(own);
+        pair.peers[0].negotiate(pair.now);
+        let first = pair.peers[0].negotiation.request().cloned();
+        pair.run(Duration::from_secs(5));
+        for peer in &pair.peers {
+            assert!(peer.audio_negotiated() && peer.audio_receivable(), "own: {own}");
+            assert_eq!(peer.negotiation.request(), first.as_ref(), "own: {own}");
+        }
+    }
+}
+
+#[test]
 fn glare_leaves_one_connection_with_everything() {
     let mut pair = Pair::new(true);
     pair.peers[0].negotiate(pair.now);

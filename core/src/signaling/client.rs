@@ -11,15 +11,18 @@ use crate::net::{IoCommand, IoEvent};
 use crate::rng::Rng;
 use crate::signaling::Capabilities;
 use crate::signaling::held::Held;
-use crate::signaling::message::{Described, FromServer, ToPeer, Trickled, code};
-use crate::signaling::outbox::Outbox;
+use crate::signaling::message::{Described, FromServer, ToPeer, Trickled, code, memory};
+use crate::signaling::outbox::{Answered, Outbox, Waiting};
 use crate::time::Deadline;
 
 /// The time from the wish for a link to the link, and from the announce to its reply (contract: 10 s).
 const STEP_TIMEOUT: Duration = Duration::from_secs(10);
-/// A lost link is opened again after this long, doubling up to the maximum, a quarter more or less.
+/// A lost link is opened again after this long, doubling up to the maximum; a quarter more or less, so
+/// that the clients of one server do not all come back at once.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 const MAX_RETRY: Duration = Duration::from_secs(30);
+/// A link that was announced for this long was a good one: the next wait is the first again.
+const GOOD: Duration = Duration::from_secs(10);
 /// A session key that a server gives is opaque, but not a novel.
 const MAX_SESSION_KEY: usize = 512;
 /// Events that wait: more than any transport leaves, and bounded by their bytes.
@@ -145,7 +148,7 @@ pub enum ClientEvent {
 pub struct ClientCounters {
     /// Texts from the server that meant nothing.
     pub malformed: u64,
-    /// Replies to nothing, and errors about notifications.
+    /// Replies to nothing, errors about notifications, and offers and answers that came twice.
     pub unexpected: u64,
     /// Times that it was announced again.
     pub reconnects: u64,
@@ -158,7 +161,7 @@ enum State {
     Idle,
     Opening { link: LinkId, until: Instant },
     Announcing { link: LinkId, until: Instant, id: u64 },
-    Up { link: LinkId },
+    Up { link: LinkId, since: Instant },
     Waiting { until: Instant },
     Ended,
 }
@@ -242,9 +245,9 @@ impl Client {
 
     const fn link(&self) -> Option<LinkId> {
         match self.state {
-            State::Opening { link, .. } | State::Announcing { link, .. } | State::Up { link } => {
-                Some(link)
-            }
+            State::Opening { link, .. }
+            | State::Announcing { link, .. }
+            | State::Up { link, .. } => Some(link),
             State::Idle | State::Waiting { .. } | State::Ended => None,
         }
     }
@@ -258,7 +261,7 @@ impl Client {
             IoEvent::LinkText { link, text } if current == Some(link) => self.receive(text),
             IoEvent::LinkDown { link, code, reason } if current == Some(link) => {
                 if code == Some(TAKEN_OVER) {
-                    self.end("another connection has taken this id over");
+                    self.ended("another connection has taken this id over");
                 } else {
                     self.lost(reason);
                 }
@@ -287,7 +290,7 @@ impl Client {
     pub fn send(&mut self, now: Instant, message: ToPeer) {
         self.now = self.now.max(now);
         match self.state {
-            State::Up { link } => self.transmit(link, message),
+            State::Up { link, .. } => self.transmit(link, message, false),
             State::Ended => {}
             _ if matches!(message, ToPeer::StateChanged { .. }) => {}
             _ => self.outbox.keep(self.now, message),
@@ -354,12 +357,12 @@ impl Client {
         id
     }
 
-    fn transmit(&mut self, link: LinkId, message: ToPeer) {
+    fn transmit(&mut self, link: LinkId, message: ToPeer, again: bool) {
         let is_request = matches!(message, ToPeer::Offer { .. } | ToPeer::Answer { .. });
         let id = if is_request { self.take_id() } else { 0 };
         let text = message.to_json(&self.config.peer_id, id);
         self.commands.push_back(IoCommand::SendLink { link, text });
-        self.outbox.sent(self.now, is_request.then_some(id), message);
+        self.outbox.sent(self.now, is_request.then_some(id), message, again);
     }
 
     fn receive(&mut self, text: &str) {
@@ -379,23 +382,27 @@ impl Client {
             {
                 self.announced(link, &result);
             }
-            (State::Announcing { id, .. }, FromServer::Error { id: of, code, message, data })
+            (State::Announcing { id, .. }, FromServer::Error { id: of, code, message, reason })
                 if of.is_none_or(|of| of == id) =>
             {
-                self.announce_refused(code, &message, &data);
+                self.announce_refused(code, &message, reason.as_deref());
             }
             (_, FromServer::Result { id, .. }) => {
                 if self.outbox.answered(id).is_none() {
                     self.counters.unexpected += 1;
                 }
             }
-            (_, FromServer::Error { id, code, message, data }) => {
-                let about = id.and_then(|id| self.outbox.answered(id));
-                let Some((to, Some(request))) = about else {
+            (_, FromServer::Error { id, code, message, reason }) => {
+                let Some(Answered { to, request, again }) =
+                    id.and_then(|id| self.outbox.answered(id))
+                else {
                     self.counters.unexpected += 1;
                     return;
                 };
-                let reason = data.get("reason").and_then(Value::as_str).map(str::to_owned);
+                if again && code == code::ANSWER_INVALID {
+                    // It had arrived: only the word of that was lost.
+                    return;
+                }
                 self.event(ClientEvent::Refused { to, request, code, message, reason });
             }
             (State::Up { .. }, message) => self.on_notification(message),
@@ -407,29 +414,30 @@ impl Client {
     fn announced(&mut self, link: LinkId, result: &Value) {
         let key = result.get("session_key").and_then(Value::as_str);
         self.session_key = key.filter(|key| key.len() <= MAX_SESSION_KEY).map(str::to_owned);
-        self.state = State::Up { link };
-        self.failures = 0;
+        self.state = State::Up { link, since: self.now };
         self.unanswered = false;
         let resumed = std::mem::replace(&mut self.was_up, true);
         if resumed {
             self.counters.reconnects += 1;
         }
         self.event(ClientEvent::Up { resumed });
-        for message in self.outbox.take(self.now) {
-            self.transmit(link, message);
+        for Waiting { message, again, .. } in self.outbox.take(self.now) {
+            self.transmit(link, message, again);
         }
     }
 
-    fn announce_refused(&mut self, error: i64, message: &str, data: &Value) {
-        let reason = data.get("reason").and_then(Value::as_str);
+    fn announce_refused(&mut self, error: i64, message: &str, reason: Option<&str>) {
         let text = match reason {
             Some(reason) => format!("the announce was refused: {message} ({reason})"),
             None => format!("the announce was refused: {message} ({error})"),
         };
-        // Our own connection before may still hold the id.
+        // Our own connection before may still hold the id. Whoever was announced once is patient.
         let taken_for_good = error == code::PEER_NOT_FOUND && !self.unanswered;
-        if error == code::INVALID_PARAMS || taken_for_good {
-            self.end(&text);
+        if !self.was_up && (error == code::INVALID_PARAMS || taken_for_good) {
+            if let Some(link) = self.link() {
+                self.commands.push_back(IoCommand::CloseLink { link, code: 1000 });
+            }
+            self.ended(&text);
         } else {
             self.abandon(&text);
         }
@@ -441,12 +449,18 @@ impl Client {
                 self.event(ClientEvent::Announced { peer, capabilities, user_data });
             }
             FromServer::Offer(Described { from, request, sdp }) => {
-                let waited = self.held.described(&from, &request);
+                let Some(waited) = self.held.described(&from, &request, &sdp) else {
+                    self.counters.unexpected += 1;
+                    return;
+                };
                 self.event(ClientEvent::Offer { from, request, sdp });
                 self.release(waited);
             }
             FromServer::Answer(Described { from, request, sdp }) => {
-                let waited = self.held.described(&from, &request);
+                let Some(waited) = self.held.described(&from, &request, &sdp) else {
+                    self.counters.unexpected += 1;
+                    return;
+                };
                 self.event(ClientEvent::Answer { from, request, sdp });
                 self.release(waited);
             }
@@ -491,19 +505,19 @@ impl Client {
 
     fn lost(&mut self, reason: &str) {
         self.unanswered |= matches!(self.state, State::Announcing { .. });
+        if matches!(self.state, State::Up { since, .. } if self.now >= since + GOOD) {
+            self.failures = 0;
+        }
         self.outbox.link_lost();
-        let doubled = FIRST_RETRY * 2u32.saturating_pow(self.failures.min(10));
-        let delay = doubled.min(MAX_RETRY).mul_f64(0.75 + 0.5 * self.rng.unit());
+        let doubled = (FIRST_RETRY * 2u32.saturating_pow(self.failures.min(10))).min(MAX_RETRY);
+        let delay = doubled.mul_f64(0.75 + 0.5 * self.rng.unit()).min(MAX_RETRY);
         self.failures = self.failures.saturating_add(1);
         self.state = State::Waiting { until: self.now + delay };
         self.event(ClientEvent::Down { reason: reason.to_owned(), retry_in: Some(delay) });
     }
 
     /// The server does not want us: nothing is tried again.
-    fn end(&mut self, reason: &str) {
-        if let Some(link) = self.link() {
-            self.commands.push_back(IoCommand::CloseLink { link, code: 1000 });
-        }
+    fn ended(&mut self, reason: &str) {
         self.state = State::Ended;
         self.event(ClientEvent::Down { reason: reason.to_owned(), retry_in: None });
     }
@@ -521,9 +535,10 @@ fn size(event: &ClientEvent) -> usize {
     let inside = match event {
         ClientEvent::Offer { sdp, .. } | ClientEvent::Answer { sdp, .. } => sdp.len(),
         ClientEvent::Candidate { candidate, .. } => candidate.len(),
-        // Bounded by the largest message, which the sum of all is not.
-        ClientEvent::Announced { user_data, .. } => 64 + 64 * user_data.len(),
-        ClientEvent::Refused { message, .. } => message.len(),
+        ClientEvent::Announced { user_data, .. } => memory(user_data),
+        ClientEvent::Refused { message, reason, .. } => {
+            message.len() + reason.as_ref().map_or(0, String::len)
+        }
         ClientEvent::Down { reason, .. } => reason.len(),
         ClientEvent::Disconnected { .. } | ClientEvent::Up { .. } => 0,
     };

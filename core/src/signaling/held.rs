@@ -1,6 +1,7 @@
 //! Candidates that overtake their offer or answer (RFC 8838, section 9): held until it comes.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
 use crate::id::{PeerId, RequestId};
@@ -20,24 +21,36 @@ type Negotiation = (PeerId, RequestId);
 #[derive(Debug, Default)]
 pub(super) struct Held {
     waiting: BTreeMap<Negotiation, (Instant, Vec<Trickled>)>,
-    seen: BTreeSet<Negotiation>,
+    /// With a digest of the description: the same one again is a copy.
+    seen: BTreeMap<Negotiation, u64>,
     order: VecDeque<Negotiation>,
 }
 
 impl Held {
-    /// An offer or an answer came: gives the candidates that waited for it, in their order.
-    pub(super) fn described(&mut self, from: &PeerId, request: &RequestId) -> Vec<Trickled> {
+    /// An offer or an answer came: gives the candidates that waited for it, in their order; `None`: it has
+    /// come before, since its sender did not see it acknowledged.
+    pub(super) fn described(
+        &mut self,
+        from: &PeerId,
+        request: &RequestId,
+        sdp: &str,
+    ) -> Option<Vec<Trickled>> {
         let negotiation = (from.clone(), request.clone());
-        let waited = self.waiting.remove(&negotiation).map(|(_, candidates)| candidates);
-        if self.seen.insert(negotiation.clone()) {
-            self.order.push_back(negotiation);
+        let mut hasher = DefaultHasher::new();
+        sdp.hash(&mut hasher);
+        let digest = hasher.finish();
+        match self.seen.insert(negotiation.clone(), digest) {
+            Some(before) if before == digest => return None,
+            Some(_) => {}
+            None => self.order.push_back(negotiation.clone()),
         }
+        let waited = self.waiting.remove(&negotiation).map(|(_, candidates)| candidates);
         if self.order.len() > MAX_SEEN
             && let Some(oldest) = self.order.pop_front()
         {
             self.seen.remove(&oldest);
         }
-        waited.unwrap_or_default()
+        Some(waited.unwrap_or_default())
     }
 
     /// A candidate came: gives it back where its offer or answer has come; `Err`: there is no room to
@@ -48,7 +61,7 @@ impl Held {
         candidate: Trickled,
     ) -> Result<Option<Trickled>, Full> {
         let negotiation = (candidate.from.clone(), candidate.request.clone());
-        if self.seen.contains(&negotiation) {
+        if self.seen.contains_key(&negotiation) {
             return Ok(Some(candidate));
         }
         self.expire(now);
@@ -95,11 +108,13 @@ mod tests {
             assert!(held.candidate(now, candidate("r", n)).unwrap().is_none());
         }
         let from = PeerId::new("a").unwrap();
-        let waited = held.described(&from, &RequestId::new("r").unwrap());
+        let request = RequestId::new("r").unwrap();
+        let waited = held.described(&from, &request, "v=0").unwrap();
         let indices: Vec<_> = waited.iter().map(|candidate| candidate.index).collect();
         assert_eq!(indices, [Some(0), Some(1), Some(2)]);
         assert!(held.candidate(now, candidate("r", 4)).unwrap().is_some());
-        assert!(held.described(&from, &RequestId::new("r").unwrap()).is_empty());
+        assert_eq!(held.described(&from, &request, "v=0").map(|waited| waited.len()), None);
+        assert!(held.described(&from, &request, "another").unwrap().is_empty());
     }
 
     #[test]
@@ -117,7 +132,8 @@ mod tests {
         assert!(held.candidate(now + TIMEOUT, candidate("one more", 0)).unwrap().is_none());
         assert_eq!(held.waiting.len(), 1);
         for n in 0..2 * MAX_SEEN {
-            held.described(&PeerId::new("b").unwrap(), &RequestId::new(n.to_string()).unwrap());
+            let request = RequestId::new(n.to_string()).unwrap();
+            held.described(&PeerId::new("b").unwrap(), &request, "v=0").unwrap();
         }
         assert_eq!((held.seen.len(), held.order.len()), (MAX_SEEN, MAX_SEEN));
     }

@@ -12,11 +12,16 @@ pub(super) const MAX_MESSAGE: usize = 1_000_000;
 pub(super) const MAX_SDP: usize = 64 * 1024;
 /// The largest candidate, in bytes: real ones have below 200.
 pub(super) const MAX_CANDIDATE: usize = 4 * 1024;
+/// The most memory that another peer's `user_data` takes here, in bytes: more than 1 KB of JSON can.
+const MAX_USER_DATA_MEMORY: usize = 64 * 1024;
+/// What is read of a server's texts for humans, in characters.
+const MAX_HUMAN: usize = 256;
 
 /// Error codes of replies: those of JSON-RPC 2.0, section 5.1, and the contract's own.
 pub(super) mod code {
     pub(in crate::signaling) const INVALID_PARAMS: i64 = -32_602;
     pub(in crate::signaling) const PEER_NOT_FOUND: i64 = -32_000;
+    pub(in crate::signaling) const ANSWER_INVALID: i64 = -32_003;
 }
 
 /// Why a peer ends a connection.
@@ -202,7 +207,7 @@ impl ToPeer {
 #[derive(Debug)]
 pub(super) enum FromServer {
     Result { id: u64, result: Value },
-    Error { id: Option<u64>, code: i64, message: String, data: Value },
+    Error { id: Option<u64>, code: i64, message: String, reason: Option<String> },
     Announced { peer: PeerId, capabilities: Capabilities, user_data: Map<String, Value> },
     Offer(Described),
     Answer(Described),
@@ -251,6 +256,10 @@ impl FromServer {
         if params.get("to").is_some_and(|to| to.as_str() != Some(us.as_str())) {
             return Err(Meaningless("it is for somebody else"));
         }
+        let sender = params.get("from").or_else(|| params.get("peer_id"));
+        if sender.is_some_and(|sender| sender.as_str() == Some(us.as_str())) {
+            return Err(Meaningless("it claims to come from us"));
+        }
         notification(&method, params)
     }
 }
@@ -261,16 +270,33 @@ fn reply(mut object: Map<String, Value>) -> Result<FromServer, Meaningless> {
         let id = id.ok_or(Meaningless("a result without an id of ours"))?;
         return Ok(FromServer::Result { id, result });
     }
-    let Some(Value::Object(mut error)) = object.remove("error") else {
+    let Some(Value::Object(error)) = object.remove("error") else {
         return Err(Meaningless("neither method nor result nor error"));
     };
     let code = error.get("code").and_then(Value::as_i64).unwrap_or(-32_603);
-    let message = match error.remove("message") {
-        Some(Value::String(message)) => message,
-        _ => String::new(),
+    let human = |text: Option<&Value>| {
+        text.and_then(Value::as_str).map(|text| text.chars().take(MAX_HUMAN).collect::<String>())
     };
-    let data = error.remove("data").unwrap_or(Value::Null);
-    Ok(FromServer::Error { id, code, message, data })
+    let reason = human(error.get("data").and_then(|data| data.get("reason")));
+    let message = human(error.get("message")).unwrap_or_default();
+    Ok(FromServer::Error { id, code, message, reason })
+}
+
+/// What an object takes in memory, about, in bytes.
+pub(super) fn memory(object: &Map<String, Value>) -> usize {
+    /// A member's part of the tree, beside its name and value.
+    const NODE: usize = 32;
+    // The depth is bounded by the reader (128).
+    fn of(value: &Value) -> usize {
+        let inside = match value {
+            Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+            Value::String(text) => text.len(),
+            Value::Array(values) => values.iter().map(of).sum(),
+            Value::Object(object) => memory(object),
+        };
+        size_of::<Value>() + inside
+    }
+    object.iter().map(|(name, value)| NODE + name.len() + of(value)).sum()
 }
 
 fn notification(method: &str, mut params: Map<String, Value>) -> Result<FromServer, Meaningless> {
@@ -310,6 +336,9 @@ fn notification(method: &str, mut params: Map<String, Value>) -> Result<FromServ
                 Some(Value::Null) | None => Map::new(),
                 Some(_) => return Err(Meaningless("user_data is no object")),
             };
+            if memory(&user_data) > MAX_USER_DATA_MEMORY {
+                return Err(Meaningless("user_data is too large"));
+            }
             Ok(FromServer::Announced { peer, capabilities, user_data })
         }
         "peer.offer" => described(params).map(FromServer::Offer),

@@ -7,6 +7,8 @@ mod held;
 mod message;
 mod outbox;
 mod server;
+#[cfg(test)]
+mod tests;
 
 pub use capabilities::Capabilities;
 pub use client::{Client, ClientConfig, ClientCounters, ClientEvent};

@@ -12,18 +12,37 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_WAITING: usize = 4_096;
 const MAX_WAITING_BYTES: usize = 8 * 1024 * 1024;
 
-/// A message that was sent as a request.
+/// A message that was sent.
 #[derive(Debug)]
 struct Sent {
     /// The id of the request; candidates have none.
     id: Option<u64>,
     at: Instant,
     message: ToPeer,
+    /// It was sent before, on a link that broke before its reply.
+    again: bool,
+}
+
+/// What a request was about that has been answered.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Answered {
+    pub(super) to: PeerId,
+    pub(super) request: RequestId,
+    /// It had been sent before: its first copy may have arrived.
+    pub(super) again: bool,
+}
+
+/// A message that waits for the link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Waiting {
+    since: Instant,
+    pub(super) message: ToPeer,
+    pub(super) again: bool,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
-    waiting: VecDeque<(Instant, ToPeer)>,
+    waiting: VecDeque<Waiting>,
     bytes: usize,
     sent: VecDeque<Sent>,
     /// Messages that found no room or grew too old.
@@ -34,7 +53,12 @@ impl Outbox {
     /// Keeps a message until the link is up. A newer one to the same peer takes the place of what it makes
     /// meaningless.
     pub(super) fn keep(&mut self, now: Instant, message: ToPeer) {
-        let of_other = |kept: &ToPeer| match &message {
+        self.wait(Waiting { since: now, message, again: false });
+    }
+
+    fn wait(&mut self, waiting: Waiting) {
+        let message = &waiting.message;
+        let of_other = |kept: &ToPeer| match message {
             ToPeer::Offer { to, .. } => {
                 kept.to() != to || matches!(kept, ToPeer::Disconnect { .. } | ToPeer::Answer { .. })
             }
@@ -44,9 +68,9 @@ impl Outbox {
             _ => true,
         };
         let before = self.waiting.len();
-        self.waiting.retain(|(_, kept)| of_other(kept));
+        self.waiting.retain(|kept| of_other(&kept.message));
         if self.waiting.len() != before {
-            self.bytes = self.waiting.iter().map(|(_, kept)| kept.size()).sum();
+            self.bytes = self.waiting.iter().map(|kept| kept.message.size()).sum();
         }
         let size = message.size();
         if self.waiting.len() >= MAX_WAITING || self.bytes + size > MAX_WAITING_BYTES {
@@ -54,16 +78,16 @@ impl Outbox {
             return;
         }
         self.bytes += size;
-        self.waiting.push_back((now, message));
+        self.waiting.push_back(waiting);
     }
 
     /// Takes what waits and is young enough, in order.
-    pub(super) fn take(&mut self, now: Instant) -> Vec<ToPeer> {
+    pub(super) fn take(&mut self, now: Instant) -> Vec<Waiting> {
         self.bytes = 0;
         let mut young = Vec::new();
-        for (since, message) in self.waiting.drain(..) {
-            if now < since + TIMEOUT {
-                young.push(message);
+        for waiting in self.waiting.drain(..) {
+            if now < waiting.since + TIMEOUT {
+                young.push(waiting);
             } else {
                 self.dropped += 1;
             }
@@ -72,7 +96,7 @@ impl Outbox {
     }
 
     /// Remembers a message as sent; `id` of those that will be answered.
-    pub(super) fn sent(&mut self, now: Instant, id: Option<u64>, message: ToPeer) {
+    pub(super) fn sent(&mut self, now: Instant, id: Option<u64>, message: ToPeer, again: bool) {
         // Without a request before them, candidates follow one that has been acknowledged.
         if id.is_none() && self.sent.is_empty() {
             return;
@@ -80,17 +104,18 @@ impl Outbox {
         if self.sent.len() >= MAX_WAITING {
             self.sent.pop_front();
         }
-        self.sent.push_back(Sent { id, at: now, message });
+        self.sent.push_back(Sent { id, at: now, message, again });
     }
 
-    /// A request was answered: gives whom and what it was about.
-    pub(super) fn answered(&mut self, id: u64) -> Option<(PeerId, Option<RequestId>)> {
+    /// A request was answered: gives what it was about.
+    pub(super) fn answered(&mut self, id: u64) -> Option<Answered> {
         let index = self.sent.iter().position(|sent| sent.id == Some(id))?;
         let sent = self.sent.remove(index)?;
         if self.sent.iter().all(|sent| sent.id.is_none()) {
             self.sent.clear();
         }
-        Some((sent.message.to().clone(), sent.message.request().cloned()))
+        let (to, request) = (sent.message.to().clone(), sent.message.request()?.clone());
+        Some(Answered { to, request, again: sent.again })
     }
 
     /// The link is lost: what was not acknowledged waits again, in its order.
@@ -98,11 +123,11 @@ impl Outbox {
         let again = std::mem::take(&mut self.sent);
         let later = std::mem::take(&mut self.waiting);
         self.bytes = 0;
-        for sent in again {
-            self.keep(sent.at, sent.message);
+        for Sent { at, message, .. } in again {
+            self.wait(Waiting { since: at, message, again: true });
         }
-        for (at, message) in later {
-            self.keep(at, message);
+        for waiting in later {
+            self.wait(waiting);
         }
     }
 }
@@ -134,6 +159,10 @@ mod tests {
         ToPeer::Disconnect { to: peer(to), reason, request: Some(request(name)) }
     }
 
+    fn messages(waiting: Vec<Waiting>) -> Vec<ToPeer> {
+        waiting.into_iter().map(|waiting| waiting.message).collect()
+    }
+
     #[test]
     fn newer_messages_replace_what_they_make_meaningless() {
         let now = Instant::now();
@@ -141,11 +170,11 @@ mod tests {
         for message in [offer("a", "1"), candidate("a", "1"), offer("b", "1"), offer("a", "2")] {
             outbox.keep(now, message);
         }
-        assert_eq!(outbox.take(now), [offer("b", "1"), offer("a", "2")]);
+        assert_eq!(messages(outbox.take(now)), [offer("b", "1"), offer("a", "2")]);
         for message in [offer("a", "3"), candidate("a", "3"), disconnect("a", "3")] {
             outbox.keep(now, message);
         }
-        assert_eq!(outbox.take(now), [disconnect("a", "3")]);
+        assert_eq!(messages(outbox.take(now)), [disconnect("a", "3")]);
     }
 
     #[test]
@@ -159,7 +188,7 @@ mod tests {
         }
         assert_eq!(outbox.take(now).len(), MAX_WAITING);
         for _ in 0..2 * MAX_WAITING {
-            outbox.sent(now, Some(1), offer("a", "1"));
+            outbox.sent(now, Some(1), offer("a", "1"), false);
         }
         assert_eq!(outbox.sent.len(), MAX_WAITING);
     }
@@ -168,14 +197,17 @@ mod tests {
     fn what_was_not_acknowledged_is_sent_again_with_its_candidates() {
         let now = Instant::now();
         let mut outbox = Outbox::default();
-        outbox.sent(now, Some(1), offer("a", "1"));
-        outbox.sent(now, None, candidate("a", "1"));
-        assert_eq!(outbox.answered(1), Some((peer("a"), Some(request("1")))));
+        outbox.sent(now, Some(1), offer("a", "1"), false);
+        outbox.sent(now, None, candidate("a", "1"), false);
+        let answered = Answered { to: peer("a"), request: request("1"), again: false };
+        assert_eq!(outbox.answered(1), Some(answered));
         assert_eq!(outbox.answered(1), None);
-        outbox.sent(now, None, candidate("a", "1"));
-        outbox.sent(now, Some(2), offer("b", "2"));
-        outbox.sent(now, None, candidate("b", "2"));
+        outbox.sent(now, None, candidate("a", "1"), false);
+        outbox.sent(now, Some(2), offer("b", "2"), false);
+        outbox.sent(now, None, candidate("b", "2"), false);
         outbox.link_lost();
-        assert_eq!(outbox.take(now), [offer("b", "2"), candidate("b", "2")]);
+        let again = outbox.take(now);
+        assert!(again.iter().all(|waiting| waiting.again));
+        assert_eq!(messages(again), [offer("b", "2"), candidate("b", "2")]);
     }
 }

@@ -72,7 +72,9 @@ impl Transport {
         }
         if self.start_deadline.is_some_and(|at| at <= now) {
             self.start_deadline = None;
-            self.give_up_start(now, StartError::Timeout(Self::START_TIMEOUT));
+            let reason = self.start_trouble.take().unwrap_or_else(|| "no answer".into());
+            let error = StartError::Timeout { after: Self::START_TIMEOUT, reason };
+            self.give_up_start(now, error);
         }
         let mut from = 0;
         while let Some(slot) = self.remotes.next_due(from, now) {

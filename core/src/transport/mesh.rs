@@ -84,6 +84,7 @@ impl Transport {
         if self.phase == Phase::Starting {
             self.phase = Phase::Running;
             self.start_deadline = None;
+            self.start_trouble = None;
             self.queues.outcomes.push_back(Outcome::Started(Ok(())));
         }
         self.listing += 1;
@@ -97,6 +98,9 @@ impl Transport {
         if self.phase == Phase::Starting && retry_in.is_none() {
             self.give_up_start(now, StartError::Signaling(reason));
             return;
+        }
+        if self.phase == Phase::Starting {
+            self.start_trouble = Some(reason.clone());
         }
         // Nobody can be called until it is up again; what stands goes on.
         self.listed_at = None;

@@ -81,6 +81,11 @@ pub struct Transport {
     listing: u64,
     listed_at: Option<Instant>,
     start_deadline: Option<Instant>,
+    /// Why signaling could not be reached so far, while starting.
+    start_trouble: Option<String>,
+    /// Received audio is handed over as it comes.
+    #[cfg(feature = "sim")]
+    bypass_playout: bool,
 }
 
 /// What has been counted since the start.
@@ -130,6 +135,9 @@ impl Transport {
             listing: 0,
             listed_at: None,
             start_deadline: None,
+            start_trouble: None,
+            #[cfg(feature = "sim")]
+            bypass_playout: false,
             config,
         })
     }

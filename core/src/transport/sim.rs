@@ -1,17 +1,37 @@
 //! What only simulators and benches may do. Not a stable interface.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::Transport;
+use crate::codec::opus_packet_duration;
 use crate::id::PeerId;
+use crate::media::EncodedAudio;
 use crate::net::Datagram;
 use crate::peer::Engine;
+use crate::transport::demux::Slot;
+use crate::transport::event::{AudioData, AudioFrame, Media};
 
 impl Transport {
     /// Uses this certificate and private key (DER, PKCS #8) instead of new ones. Before `start`.
     #[doc(hidden)]
     pub fn use_certificate(&mut self, certificate: Vec<u8>, private_key: Vec<u8>) {
         self.engine = Some(Engine::with_certificate(certificate, private_key));
+    }
+
+    /// Hands received audio over as it comes, without jitter buffer: for measuring what is around it.
+    #[doc(hidden)]
+    pub fn bypass_playout(&mut self) {
+        self.bypass_playout = true;
+    }
+
+    /// Audio as it came.
+    pub(super) fn pass_audio(&mut self, slot: Slot, arrived: Instant, rtp: u32, opus: Arc<[u8]>) {
+        let Some(remote) = self.remotes.get(slot) else { return };
+        let Some(duration) = opus_packet_duration(&opus) else { return };
+        let frame =
+            AudioFrame::new(rtp, arrived, AudioData::Encoded(EncodedAudio { opus, duration }));
+        self.queues.media(Media::Audio { peer: remote.id.clone(), frame });
     }
 
     /// The peer that the index gives a datagram to, and those whose engines would take it.

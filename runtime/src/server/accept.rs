@@ -16,6 +16,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Accepts connections until the server stops, and starts a task for each.
 pub(super) async fn accept<R: Runtime>(shared: Arc<Shared<R>>, mut listener: R::Listener) {
     let mut pause = shared.runtime().timer(shared.runtime().now());
+    let mut failing = false;
     loop {
         let accepted = poll_fn(|cx| {
             if shared.poll_stopping(cx).is_ready() {
@@ -28,10 +29,15 @@ pub(super) async fn accept<R: Runtime>(shared: Arc<Shared<R>>, mut listener: R::
         match accepted {
             None => return,
             Some(Ok((tcp, remote))) => {
+                failing = false;
                 shared::spawn(&shared, connection::serve(shared.clone(), tcp, remote.ip()));
             }
             Some(Err(error)) => {
-                tracing::warn!(%error, "a connection could not be accepted");
+                // Once a series: it may go on for as long as the cause does.
+                if !failing {
+                    tracing::warn!(%error, "connections cannot be accepted for the time being");
+                }
+                failing = true;
                 pause.reset(shared.runtime().now() + PAUSE);
             }
         }

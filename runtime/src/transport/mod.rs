@@ -104,9 +104,10 @@ impl<R: Runtime> WebRtcTransport<R> {
     /// be called again.
     ///
     /// # Errors
-    /// [`StartError::AlreadyStarted`]; [`StartError::Signaling`], where the server cannot be reached or
-    /// refuses; [`StartError::Timeout`]; [`StartError::ShutDown`] after the end, or where it comes
-    /// meanwhile.
+    /// [`StartError::AlreadyStarted`]; [`StartError::Signaling`], where the server refuses;
+    /// [`StartError::Timeout`], where it cannot be reached, which is tried until then: the events tell
+    /// why ([`Event::SignalingDown`](rtcmesh_core::transport::Event::SignalingDown));
+    /// [`StartError::ShutDown`] after the end, or where it comes meanwhile.
     pub async fn start(&self) -> Result<(), StartError> {
         self.handle.start().await
     }

@@ -3,7 +3,7 @@
 use std::net::Shutdown;
 use std::thread;
 
-use rtcmesh_core::signaling::Verdict;
+use rtcmesh_core::signaling::{ServerConfig, Verdict};
 use rtcmesh_runtime::SignalingServerOptions;
 use serde_json::{Value, json};
 use tungstenite::Message;
@@ -151,7 +151,19 @@ fn a_reader_that_is_stuck_delays_nobody_and_is_dropped() {
         }
     }
     // After a drop its id is held for a while, and what is kept for it is bounded: refused in the end.
-    assert!(dropped, "{}", server.metrics());
+    let metrics = server.metrics();
+    assert!(dropped && metrics.contains("stuck_clients_total 1\n"), "{metrics}");
+}
+
+#[test]
+fn one_connection_too_many_is_told_so() {
+    let mut config = ServerConfig::default();
+    config.connections_per_address = 1;
+    let server = Running::start(SignalingServerOptions::new().config(config));
+    let _a = Client::join(server.addr, "/", "a");
+    let mut b = Client::open(server.addr, "/");
+    assert_eq!(b.receive()["error"]["code"], -32005);
+    assert_eq!(b.closed().unwrap().code, 1013.into());
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use serde_json::json;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
 
 use super::room::{Keys, Member};
 use super::rpc::{self, Call, RpcError};
@@ -166,6 +166,8 @@ impl Server {
         let before = member.link.replace(link).filter(|before| *before != link);
         let absent = member.absent.take();
         let kept = member.take_kept();
+        room.joins += 1;
+        member.listed = room.joins;
         let changed = !same_but_for_time(&member.notice, &notice);
         member.notice = notice.clone();
         let key = member.keys.current().to_owned();
@@ -175,7 +177,7 @@ impl Server {
         let others = room
             .members
             .iter()
-            .filter(|(id, other)| **id != peer && (everyone || other.joined > since));
+            .filter(|(id, other)| **id != peer && (everyone || other.listed > since));
         let links: Vec<LinkId> = others.filter_map(|(_, other)| other.link).collect();
         if let Some(before) = before {
             let reason = "taken over by another connection";
@@ -187,8 +189,8 @@ impl Server {
         }
         self.registered(link, &name, &peer, id.as_deref(), &server_time, &key);
         self.send_all(links, &notice);
-        for text in kept {
-            self.send(link, text);
+        for kept in kept {
+            self.send(link, kept.text);
         }
         Ok(())
     }
@@ -248,6 +250,10 @@ fn read(call: &Call<'_>) -> Result<(Announce, Option<String>), RpcError> {
     if user_data.len() > MAX_USER_DATA {
         let reason = format!("{} bytes, at most {MAX_USER_DATA}", user_data.len());
         return Err(RpcError::invalid_params("user_data", reason));
+    }
+    // Readers refuse what is nested without bounds, and would not see the peer at all.
+    if serde_json::from_str::<Map<String, Value>>(user_data).is_err() {
+        return Err(RpcError::invalid_params("user_data", "nested too deeply"));
     }
     let (session_key, token) = (params.session_key()?, params.token()?);
     for (name, secret) in [("session_key", &session_key), ("token", &token)] {

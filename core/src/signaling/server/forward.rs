@@ -1,12 +1,13 @@
 //! What passes from peer to peer: offers, answers, candidates, disconnects.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::json;
 
 use super::Server;
-use super::room::{Offer, Reached};
+use super::room::{Kept, Kind, Offer, Reached};
 use super::rpc::{self, Call, RpcError};
 use crate::id::{LinkId, PeerId, RequestId};
 
@@ -19,8 +20,10 @@ struct Route {
 
 impl Server {
     pub(super) fn on_call(&mut self, now: Instant, link: LinkId, call: &Call<'_>) {
+        let announced = self.connections.get(&link).is_some_and(|c| c.peer.is_some());
         let result = match &*call.method {
             "peer.announce" => return self.on_announce(now, link, call),
+            _ if !announced => Err(RpcError::invalid_params("peer_id", "announce first")),
             "peer.offer" => self.on_offer(now, link, call),
             "peer.answer" => self.on_answer(now, link, call),
             "peer.ice_candidate" => self.on_candidate(link, call),
@@ -47,12 +50,8 @@ impl Server {
             .connections
             .get(&link)
             .ok_or_else(|| RpcError::internal("the connection is gone"))?;
-        let peer = connection
-            .peer
-            .as_ref()
-            .ok_or_else(|| RpcError::invalid_params("peer_id", "announce first"))?;
         let from = call.params.from()?;
-        if from != *peer {
+        if connection.peer.as_ref() != Some(&from) {
             return Err(RpcError::invalid_params("from", "not the id announced here"));
         }
         let to = call.params.to()?;
@@ -71,13 +70,19 @@ impl Server {
         let Route { room: name, from, to } = self.route(link, call)?;
         let request = call.params.request_id()?;
         call.params.sdp(RpcError::offer_invalid)?;
-        self.forward(&name, &to, "peer.offer", call.raw_params)?;
+        self.forward(&name, &from, &to, Kind::Offer, call.raw_params)?;
         self.counters.offers += 1;
+        let digest = digest(call.raw_params);
         if let Some(room) = self.rooms.get_mut(&name) {
-            let offer = Offer { request: request.clone(), answered: false };
-            room.offers.insert((from.clone(), to.clone()), offer);
+            let before = room.offer(&from, &to);
+            if before.is_some_and(|o| o.answered && o.request == request && o.digest == digest) {
+                // A copy of one whose answer is on its way: nothing is expected any more.
+                return Ok(Some(request));
+            }
+            let timer = self.timers.offered(now, (name, from.clone(), to.clone()));
+            let offer = Offer { request: request.clone(), answered: false, digest, timer };
+            room.put_offer(&from, &to, offer, &mut self.timers);
         }
-        self.timers.offered(now, name, from, to, request.clone());
         Ok(Some(request))
     }
 
@@ -90,31 +95,40 @@ impl Server {
         let Route { room: name, from, to } = self.route(link, call)?;
         let request = call.params.request_id()?;
         call.params.sdp(RpcError::answer_invalid)?;
-        let pair = (to.clone(), from.clone());
-        let open = |offer: &&mut Offer| offer.request == request && !offer.answered;
-        let room = self.rooms.get_mut(&name);
-        if !room.is_some_and(|room| room.offers.get_mut(&pair).as_ref().is_some_and(open)) {
-            return Err(RpcError::answer_invalid("no open offer with this request_id", 0));
+        let room = self.rooms.get(&name);
+        if !room.is_some_and(|room| room.is_there(&to)) {
+            return Err(RpcError::peer_not_found(&to));
         }
-        self.forward(&name, &to, "peer.answer", call.raw_params)?;
+        let offer = room.and_then(|room| room.offer(&to, &from));
+        let open = offer.filter(|offer| offer.request == request && !offer.answered);
+        let digest = open.ok_or_else(|| RpcError::no_open_offer(&request))?.digest;
+        self.forward(&name, &from, &to, Kind::Answer, call.raw_params)?;
         self.counters.answers += 1;
-        if let Some(offer) = self.rooms.get_mut(&name).and_then(|r| r.offers.get_mut(&pair)) {
-            offer.answered = true;
+        if let Some(room) = self.rooms.get_mut(&name) {
+            let timer = self.timers.answered(now, (name, to.clone(), from.clone()));
+            let offer = Offer { request: request.clone(), answered: true, digest, timer };
+            room.put_offer(&to, &from, offer, &mut self.timers);
+            // Glare: whoever answers has dropped its own offer, which then needs no timeout.
+            if room.offer(&from, &to).is_some_and(|own| !own.answered) {
+                room.drop_offer(&from, &to, &mut self.timers);
+            }
         }
-        self.timers.answered(now, name, to, from, request.clone());
         Ok(Some(request))
     }
 
-    /// Sends a message on to its receiver, or keeps it for one that is expected back.
+    /// Sends an offer or an answer on to its receiver, or keeps it for one that is expected back.
     fn forward(
         &mut self,
         room: &Arc<str>,
+        from: &PeerId,
         to: &PeerId,
-        method: &str,
+        kind: Kind,
         params: &str,
     ) -> Result<(), RpcError> {
+        let method = if kind == Kind::Offer { "peer.offer" } else { "peer.answer" };
         let text: Arc<str> = rpc::notification(method, params).into();
-        let reached = self.rooms.get_mut(room).map(|room| room.reach(to, Some(&text)));
+        let kept = || Some(Kept { from: from.clone(), kind, text: text.clone() });
+        let reached = self.rooms.get_mut(room).map(|room| room.reach(to, kept));
         match reached {
             Some(Reached::Link(link)) => {
                 self.send(link, text);
@@ -142,7 +156,7 @@ impl Server {
         call.params.candidate()?;
         let room = self.rooms.get_mut(&name);
         let reached = match room.filter(|room| room.knows(&from, &to, &request)) {
-            Some(room) => room.reach(&to, None),
+            Some(room) => room.reach(&to, || None),
             None => {
                 self.counters.candidates_dropped += 1;
                 let reason = "no negotiation of this name";
@@ -173,11 +187,21 @@ impl Server {
     ) -> Result<Option<RequestId>, RpcError> {
         let Route { room: name, from, to } = self.route(link, call)?;
         let reason = call.params.reason()?;
-        let request = call.params.optional_request_id()?;
-        let text: Arc<str> = disconnected(&from, &reason, request.as_ref()).into();
+        let named = call.params.optional_request_id()?;
         let Some(room) = self.rooms.get_mut(&name) else { return Ok(None) };
-        room.forget_pair(&from, &to);
-        match room.reach(&to, Some(&text)) {
+        // Without the name of a negotiation it would mean that the sender has left signaling.
+        let latest = room.offer(&from, &to).or_else(|| room.offer(&to, &from));
+        let request = named.clone().or_else(|| latest.map(|offer| offer.request.clone()));
+        // An open offer that the sender does not name has crossed its disconnect: it stands.
+        let crossed = |offer: &Offer| !offer.answered && named.as_ref() != Some(&offer.request);
+        let crossed = named.is_some() && room.offer(&to, &from).is_some_and(crossed);
+        room.drop_offer(&from, &to, &mut self.timers);
+        if !crossed {
+            room.drop_offer(&to, &from, &mut self.timers);
+        }
+        let text: Arc<str> = disconnected(&from, &reason, request.as_ref()).into();
+        let kept = || Some(Kept { from: from.clone(), kind: Kind::Disconnect, text: text.clone() });
+        match room.reach(&to, kept) {
             Reached::Link(link) => self.send(link, text),
             Reached::Kept => {}
             Reached::Full => return Err(RpcError::connection_failed(&to, "it is absent")),
@@ -198,6 +222,13 @@ impl Server {
         }
         Ok(Some(request))
     }
+}
+
+/// Tells texts apart; the same in every process.
+fn digest(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// The text of `peer.disconnected`.

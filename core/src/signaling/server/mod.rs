@@ -11,7 +11,7 @@ mod timers;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -42,8 +42,9 @@ mod close {
     pub(super) const SILENT: u16 = 4008;
 }
 
-/// What the server wants done.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What the server wants done. Its `Debug` form shows neither texts, since one of them holds a session
+/// key, nor tokens.
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ServerCommand {
     /// Send a text; report it by [`Server::handle_sent`] when it is written.
@@ -80,6 +81,19 @@ pub enum ServerCommand {
     },
 }
 
+impl fmt::Debug for ServerCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Send { link, text } => write!(f, "Send({link}, {} bytes)", text.len()),
+            Self::Ping { link } => write!(f, "Ping({link})"),
+            Self::Close { link, code, reason } => write!(f, "Close({link}, {code}, {reason})"),
+            Self::Authorize { ticket, room, peer_id, .. } => {
+                write!(f, "Authorize({ticket:?}, {room}, {peer_id})")
+            }
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Connection {
     address: IpAddr,
@@ -91,6 +105,9 @@ struct Connection {
     queued_messages: usize,
     opened: Instant,
     pinged: Instant,
+    /// When the last pong came, at first when it was opened.
+    ponged: Instant,
+    /// When the last message or pong came.
     heard: Instant,
 }
 
@@ -147,8 +164,16 @@ impl Server {
     /// A WebSocket was opened at `path` (as sent, a query is ignored), from `address`.
     pub fn handle_open(&mut self, now: Instant, link: LinkId, path: &str, address: IpAddr) {
         let now = self.clock.advance(now);
+        if self.connections.contains_key(&link) {
+            tracing::error!(%link, "a link was opened twice");
+            self.unlink(now, link, false);
+        }
         let path = path.split('?').next().unwrap_or_default();
-        let path = path.strip_suffix('/').unwrap_or(path);
+        let path = match path.strip_suffix('/').unwrap_or(path) {
+            "" => "/",
+            path => path,
+        };
+        let address = network(address);
         let full = self.connections.len() >= self.config.connections;
         let bucket = |rate: u32| Bucket::new(rate, rate, now);
         let of_address = self.addresses.entry(address).or_insert_with(|| Address {
@@ -167,12 +192,10 @@ impl Server {
             queued_messages: 0,
             opened: now,
             pinged: now,
+            ponged: now,
             heard: now,
         };
-        if self.connections.insert(link, connection).is_some() {
-            // An adapter that gives a name twice: the first one's place is lost.
-            tracing::error!(%link, "a link was opened twice");
-        }
+        self.connections.insert(link, connection);
         if full || crowded {
             self.counters.limited += 1;
             let what = if full { "the server is full" } else { "too many connections" };
@@ -214,6 +237,7 @@ impl Server {
     pub fn handle_pong(&mut self, now: Instant, link: LinkId) {
         let now = self.clock.advance(now);
         if let Some(connection) = self.connections.get_mut(&link) {
+            connection.ponged = now;
             connection.heard = now;
         }
     }
@@ -260,6 +284,12 @@ impl Server {
             queued_bytes: self.connections.values().map(|c| c.queued_bytes as u64).sum(),
             ..self.counters
         }
+    }
+
+    /// How many timers there are, those included that have become meaningless.
+    #[cfg(test)]
+    pub(in crate::signaling) fn timers_waiting(&self) -> usize {
+        self.timers.len()
     }
 
     /// Counts a message; false where its sender is unknown or sends too many.
@@ -349,7 +379,7 @@ impl Server {
     fn leave(&mut self, room_name: &Arc<str>, peer: &PeerId, reason: &str) {
         let Some(room) = self.rooms.get_mut(room_name) else { return };
         let told = room.members.get(peer).and_then(|m| m.absent).is_some_and(|a| a.told);
-        room.remove(peer);
+        room.remove(peer, &mut self.timers);
         let links = room.links(peer);
         if room.members.is_empty() {
             self.rooms.remove(room_name);
@@ -358,6 +388,17 @@ impl Server {
             let text: Arc<str> = forward::disconnected(peer, reason, None).into();
             self.send_all(links, &text);
         }
+    }
+}
+
+/// What counts as one address: of IPv6 the network of 64 bits, all of which one host may use at will
+/// (RFC 4291, section 2.5.4), and IPv4 in whichever form it comes.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)))
+        }
+        address => address,
     }
 }
 

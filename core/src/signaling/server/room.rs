@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use subtle::ConstantTimeEq;
 
+use super::timers::{TimerKey, Timers};
 use crate::id::{LinkId, PeerId, RequestId};
 use crate::rng::Rng;
 
@@ -15,9 +16,7 @@ const MAX_KEPT_BYTES: usize = 1024 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct Room {
     pub(super) members: BTreeMap<PeerId, Member>,
-    /// The latest offer of each to each.
-    pub(super) offers: BTreeMap<(PeerId, PeerId), Offer>,
-    /// How many have joined so far: tells who was there before whom.
+    /// How many announces there were so far: tells who was there before whom.
     pub(super) joins: u64,
 }
 
@@ -25,6 +24,28 @@ pub(super) struct Room {
 pub(super) struct Offer {
     pub(super) request: RequestId,
     pub(super) answered: bool,
+    /// A digest of its params: the same ones again are a copy.
+    pub(super) digest: u64,
+    /// The end of waiting for the answer, or of trickling.
+    pub(super) timer: TimerKey,
+}
+
+/// A message that waits for an absent peer.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) from: PeerId,
+    pub(super) kind: Kind,
+    pub(super) text: Arc<str>,
+}
+
+/// What kind of message waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Offer,
+    Answer,
+    Disconnect,
+    /// The word that an offer of the absent peer was not answered.
+    Expiry,
 }
 
 /// An announced peer.
@@ -35,11 +56,15 @@ pub(super) struct Member {
     /// The `peer.announced` that others get of it.
     pub(super) notice: Arc<str>,
     pub(super) registered_at: String,
-    /// Its number among those who joined.
+    /// The number of its first announce: it knows of those who left later.
     pub(super) joined: u64,
+    /// The number of its latest announce: it was told then of those who were present.
+    pub(super) listed: u64,
     pub(super) keys: Keys,
     pub(super) absent: Option<Absent>,
-    pub(super) kept: Vec<Arc<str>>,
+    /// Its latest offer to each.
+    pub(super) offers: BTreeMap<PeerId, Offer>,
+    kept: Vec<Kept>,
     kept_bytes: usize,
 }
 
@@ -79,23 +104,51 @@ impl Member {
             notice,
             registered_at,
             joined,
+            listed: joined,
             keys,
             absent: None,
+            offers: BTreeMap::new(),
             kept: Vec::new(),
             kept_bytes: 0,
         }
     }
 
     /// Takes what was kept.
-    pub(super) fn take_kept(&mut self) -> Vec<Arc<str>> {
+    pub(super) fn take_kept(&mut self) -> Vec<Kept> {
         self.kept_bytes = 0;
         std::mem::take(&mut self.kept)
+    }
+
+    /// Keeps a message; false where there is no room for more.
+    fn keep(&mut self, kept: Kept) -> bool {
+        // Whatever its sender does next takes back the offer before it.
+        if kept.kind != Kind::Expiry {
+            self.drop_kept(|other| other.kind == Kind::Offer && other.from == kept.from);
+        }
+        let bytes = self.kept_bytes + kept.text.len();
+        if self.kept.len() >= MAX_KEPT || bytes > MAX_KEPT_BYTES {
+            return false;
+        }
+        self.kept_bytes = bytes;
+        self.kept.push(kept);
+        true
+    }
+
+    fn drop_kept(&mut self, which: impl Fn(&Kept) -> bool) {
+        let bytes = &mut self.kept_bytes;
+        self.kept.retain(|kept| {
+            let drop = which(kept);
+            if drop {
+                *bytes -= kept.text.len();
+            }
+            !drop
+        });
     }
 }
 
 impl Room {
-    /// Where a message to a peer goes; with `keep`, one to an absent peer is kept for it.
-    pub(super) fn reach(&mut self, to: &PeerId, keep: Option<&Arc<str>>) -> Reached {
+    /// Where a message to a peer goes; what `keep` makes is kept for one that is absent.
+    pub(super) fn reach(&mut self, to: &PeerId, keep: impl FnOnce() -> Option<Kept>) -> Reached {
         let Some(member) = self.members.get_mut(to) else { return Reached::Nobody };
         if let Some(link) = member.link {
             return Reached::Link(link);
@@ -103,13 +156,12 @@ impl Room {
         if member.absent.is_none_or(|absent| absent.told) {
             return Reached::Nobody;
         }
-        let Some(text) = keep else { return Reached::Full };
-        if member.kept.len() >= MAX_KEPT || member.kept_bytes + text.len() > MAX_KEPT_BYTES {
-            return Reached::Full;
-        }
-        member.kept_bytes += text.len();
-        member.kept.push(text.clone());
-        Reached::Kept
+        if keep().is_some_and(|kept| member.keep(kept)) { Reached::Kept } else { Reached::Full }
+    }
+
+    /// Whether a peer can be sent to, now or after it has resumed.
+    pub(super) fn is_there(&self, peer: &PeerId) -> bool {
+        self.members.get(peer).is_some_and(|m| m.absent.is_none_or(|absent| !absent.told))
     }
 
     /// The connections of all that are present, but one.
@@ -118,22 +170,59 @@ impl Room {
         others.filter_map(|(_, member)| member.link).collect()
     }
 
-    /// The negotiation of this name between two, whoever of them began it.
-    pub(super) fn knows(&self, a: &PeerId, b: &PeerId, request: &RequestId) -> bool {
-        let pairs = [(a.clone(), b.clone()), (b.clone(), a.clone())];
-        pairs.iter().any(|pair| self.offers.get(pair).is_some_and(|o| o.request == *request))
+    /// The latest offer of one to another.
+    pub(super) fn offer(&self, from: &PeerId, to: &PeerId) -> Option<&Offer> {
+        self.members.get(from)?.offers.get(to)
     }
 
-    /// Forgets the negotiations of two.
-    pub(super) fn forget_pair(&mut self, a: &PeerId, b: &PeerId) {
-        self.offers.remove(&(a.clone(), b.clone()));
-        self.offers.remove(&(b.clone(), a.clone()));
+    /// The negotiation of this name between two, whoever of them began it.
+    pub(super) fn knows(&self, a: &PeerId, b: &PeerId, request: &RequestId) -> bool {
+        let is_it = |offer: Option<&Offer>| offer.is_some_and(|offer| offer.request == *request);
+        is_it(self.offer(a, b)) || is_it(self.offer(b, a))
+    }
+
+    /// Takes the place of the offer before it.
+    pub(super) fn put_offer(
+        &mut self,
+        from: &PeerId,
+        to: &PeerId,
+        offer: Offer,
+        timers: &mut Timers,
+    ) {
+        let Some(member) = self.members.get_mut(from) else { return timers.cancel(offer.timer) };
+        if let Some(before) = member.offers.insert(to.clone(), offer) {
+            timers.cancel(before.timer);
+        }
+    }
+
+    /// Forgets the latest offer of one to another.
+    pub(super) fn drop_offer(&mut self, from: &PeerId, to: &PeerId, timers: &mut Timers) {
+        let offer = self.members.get_mut(from).and_then(|member| member.offers.remove(to));
+        if let Some(offer) = offer {
+            timers.cancel(offer.timer);
+        }
+    }
+
+    /// Forgets the negotiations of a peer, and what it has waiting for absent ones.
+    pub(super) fn forget(&mut self, peer: &PeerId, timers: &mut Timers) {
+        for (id, member) in &mut self.members {
+            if id == peer {
+                for offer in std::mem::take(&mut member.offers).into_values() {
+                    timers.cancel(offer.timer);
+                }
+                continue;
+            }
+            member.drop_kept(|kept| kept.from == *peer);
+            if let Some(offer) = member.offers.remove(peer) {
+                timers.cancel(offer.timer);
+            }
+        }
     }
 
     /// Forgets a peer and its negotiations.
-    pub(super) fn remove(&mut self, peer: &PeerId) {
+    pub(super) fn remove(&mut self, peer: &PeerId, timers: &mut Timers) {
+        self.forget(peer, timers);
         self.members.remove(peer);
-        self.offers.retain(|(from, to), _| from != peer && to != peer);
     }
 }
 

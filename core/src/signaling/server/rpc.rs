@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
-use serde_json::error::Category;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -67,6 +67,15 @@ impl RpcError {
         Self::new(-32_003, "answer invalid", json!({"reason": reason, "position": position}))
     }
 
+    pub(super) fn no_open_offer(request: &RequestId) -> Self {
+        let reason = "no open offer with this request_id";
+        Self::new(
+            -32_003,
+            "answer invalid",
+            json!({"reason": reason, "request_id": request.as_str()}),
+        )
+    }
+
     pub(super) fn candidate_invalid(reason: &str) -> Self {
         Self::new(-32_004, "ICE candidate invalid", json!({"reason": reason}))
     }
@@ -103,8 +112,15 @@ struct Envelope<'a> {
     method: Option<&'a RawValue>,
     #[serde(borrow)]
     params: Option<&'a RawValue>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "even_null")]
     id: Option<&'a RawValue>,
+}
+
+/// A member that is there and null is no absent one.
+fn even_null<'de: 'a, 'a, D: Deserializer<'de>>(
+    member: D,
+) -> Result<Option<&'a RawValue>, D::Error> {
+    <&RawValue>::deserialize(member).map(Some)
 }
 
 /// A request or a notification.
@@ -163,18 +179,24 @@ pub(super) struct Params<'a> {
 
 /// Reads a text; an error comes with the id to answer to, where there is one.
 pub(super) fn parse(text: &str) -> Result<Call<'_>, (RpcError, Option<&str>)> {
-    let envelope: Envelope<'_> = serde_json::from_str(text).map_err(|error| {
+    let not_json = |error: &serde_json::Error| {
         let place = format!("line {}, column {}", error.line(), error.column());
-        let error = match error.classify() {
-            Category::Data if text.trim_start().starts_with('[') => {
-                RpcError::invalid_request("batches are not supported")
-            }
-            Category::Data => RpcError::invalid_request("not a JSON-RPC 2.0 object"),
-            Category::Io | Category::Syntax | Category::Eof => {
-                RpcError::parse(format!("not JSON: {place}"))
-            }
-        };
-        (error, None)
+        (RpcError::parse(format!("not JSON: {place}")), None)
+    };
+    let no_object = || match serde_json::from_str::<IgnoredAny>(text) {
+        Err(error) => not_json(&error),
+        Ok(_) if text.trim_start().starts_with('[') => {
+            (RpcError::invalid_request("batches are not supported"), None)
+        }
+        Ok(_) => (RpcError::invalid_request("not a JSON-RPC 2.0 object"), None),
+    };
+    // A list with the values of an object's members would be taken for the object.
+    if !text.trim_start().starts_with('{') {
+        return Err(no_object());
+    }
+    let envelope: Envelope<'_> = serde_json::from_str(text).map_err(|error| {
+        // A member twice is JSON all the same; whether the rest is, has to be seen.
+        if error.is_data() { no_object() } else { not_json(&error) }
     })?;
     let id = match envelope.id.map(RawValue::get) {
         None => None,
@@ -198,10 +220,9 @@ pub(super) fn parse(text: &str) -> Result<Call<'_>, (RpcError, Option<&str>)> {
     Ok(Call { method, raw_params, params, id })
 }
 
-/// A string, an integer, or null (which JSON-RPC discourages and allows).
+/// A string or an integer. JSON-RPC discourages null, and the contract has none.
 fn is_id(raw: &str) -> bool {
-    raw == "null"
-        || (raw.starts_with('"') && raw.len() <= 256)
+    (raw.starts_with('"') && raw.len() <= 256)
         || (raw.len() <= 32
             && raw.strip_prefix('-').unwrap_or(raw).bytes().all(|b| b.is_ascii_digit()))
 }
@@ -400,7 +421,7 @@ mod tests {
 
     #[test]
     fn texts_are_told_apart_as_json_rpc_wants() {
-        for text in ["", "nonsense", "{", r#"{"jsonrpc":"2.0","#, "\u{1}"] {
+        for text in ["", "nonsense", "{", "[1,", r#"{"jsonrpc":"2.0","#, "\u{1}"] {
             assert_eq!(error(text), (-32_700, None), "{text}");
         }
         for text in
@@ -410,7 +431,7 @@ mod tests {
         }
         assert_eq!(error(r#"{"jsonrpc":"2.0","id":7}"#), (-32_600, Some("7")));
         assert_eq!(error(r#"{"jsonrpc":"2.0","method":5,"id":"a"}"#), (-32_600, Some(r#""a""#)));
-        for id in ["{}", "[1]", "1.5", "true", "1e3"] {
+        for id in ["{}", "[1]", "1.5", "true", "1e3", "null"] {
             let text = format!(r#"{{"jsonrpc":"2.0","method":"x","id":{id}}}"#);
             assert_eq!(error(&text), (-32_600, None), "{id}");
         }

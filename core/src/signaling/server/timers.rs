@@ -1,23 +1,27 @@
-//! What the server does as time passes. Each kind of timer has one duration, so that each is a queue in
-//! the order of time; what has become meaningless meanwhile is skipped when it comes up.
+//! What the server does as time passes. Most kinds of timers have one duration, so that each is a queue
+//! in the order of time; what has become meaningless meanwhile is skipped when it comes up. Those of
+//! negotiations can be taken back: a client may replace its offers faster than they expire.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::announce::Ticket;
+use super::room::{Kept, Kind, Offer, Reached};
 use super::rpc::RpcError;
 use super::{Server, ServerCommand, close, forward};
-use crate::id::{LinkId, PeerId, RequestId};
+use crate::id::{LinkId, PeerId};
 use crate::time::Deadline;
 
 /// How often a connection is looked at.
 const CHECK: Duration = Duration::from_secs(5);
 /// A connection is pinged this often (contract).
 const PING: Duration = Duration::from_secs(20);
-/// A connection from which neither pong nor message has come for this long is dropped (contract).
+/// A connection from which no pong has come for this long is dropped (contract).
 const SILENCE: Duration = Duration::from_secs(45);
+/// One from which neither message nor pong has come for this long is dropped in any case (contract).
+const IDLE: Duration = Duration::from_secs(300);
 /// A connection that has not announced a peer by now is of no use to anybody.
 const UNANNOUNCED: Duration = Duration::from_secs(60);
 /// An offer without an answer is forgotten after this (contract).
@@ -33,14 +37,19 @@ const DECISION: Duration = Duration::from_secs(9);
 /// An address without connections keeps its rate for this long: until its bucket is full.
 const ADDRESS: Duration = Duration::from_secs(2);
 
-type Negotiation = (Arc<str>, PeerId, PeerId, RequestId);
+/// Room, offerer and answerer.
+type Negotiation = (Arc<str>, PeerId, PeerId);
 type Absence = (Arc<str>, PeerId, u64);
+
+/// Names the timer of a negotiation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct TimerKey(Instant, u64);
 
 #[derive(Debug, Default)]
 pub(super) struct Timers {
     checks: VecDeque<(Instant, LinkId)>,
-    unanswered: VecDeque<(Instant, Negotiation)>,
-    answered: VecDeque<(Instant, Negotiation)>,
+    negotiations: BTreeMap<TimerKey, Negotiation>,
+    next: u64,
     grace: VecDeque<(Instant, Absence)>,
     reserved: VecDeque<(Instant, Absence)>,
     decisions: VecDeque<(Instant, (LinkId, Ticket))>,
@@ -52,26 +61,28 @@ impl Timers {
         self.checks.push_back((now + CHECK, link));
     }
 
-    pub(super) fn offered(
-        &mut self,
-        now: Instant,
-        room: Arc<str>,
-        from: PeerId,
-        to: PeerId,
-        request: RequestId,
-    ) {
-        self.unanswered.push_back((now + ANSWER, (room, from, to, request)));
+    pub(super) fn offered(&mut self, now: Instant, negotiation: Negotiation) -> TimerKey {
+        self.arm(now + ANSWER, negotiation)
     }
 
-    pub(super) fn answered(
-        &mut self,
-        now: Instant,
-        room: Arc<str>,
-        from: PeerId,
-        to: PeerId,
-        request: RequestId,
-    ) {
-        self.answered.push_back((now + TRICKLE, (room, from, to, request)));
+    pub(super) fn answered(&mut self, now: Instant, negotiation: Negotiation) -> TimerKey {
+        self.arm(now + TRICKLE, negotiation)
+    }
+
+    fn arm(&mut self, at: Instant, negotiation: Negotiation) -> TimerKey {
+        let key = TimerKey(at, self.next);
+        self.next += 1;
+        self.negotiations.insert(key, negotiation);
+        key
+    }
+
+    pub(super) fn cancel(&mut self, key: TimerKey) {
+        self.negotiations.remove(&key);
+    }
+
+    fn pop_negotiation(&mut self, now: Instant) -> Option<Negotiation> {
+        let first = self.negotiations.first_entry()?;
+        (first.key().0 <= now).then(|| first.remove())
     }
 
     pub(super) fn absent(&mut self, now: Instant, room: Arc<str>, peer: PeerId, number: u64) {
@@ -94,11 +105,18 @@ impl Timers {
         self.decisions.get(index).map(|(_, (link, _))| *link)
     }
 
+    /// How many timers there are, those included that have become meaningless.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        let absences = self.grace.len() + self.reserved.len();
+        let others = self.decisions.len() + self.addresses.len();
+        self.checks.len() + self.negotiations.len() + absences + others
+    }
+
     pub(super) fn poll_timeout(&self) -> Option<Deadline> {
         let first = [
             (self.checks.front().map(|(at, _)| *at), "check a connection"),
-            (self.unanswered.front().map(|(at, _)| *at), "an offer without an answer"),
-            (self.answered.front().map(|(at, _)| *at), "the end of trickling"),
+            (self.negotiations.keys().next().map(|key| key.0), "the end of a negotiation"),
             (self.grace.front().map(|(at, _)| *at), "tell of an absence"),
             (self.reserved.front().map(|(at, _)| *at), "free an id"),
             (self.decisions.front().map(|(at, _)| *at), "an announce without a decision"),
@@ -124,16 +142,8 @@ impl Server {
         while let Some(link) = pop(&mut self.timers.checks, now) {
             self.check(now, link);
         }
-        while let Some(negotiation) = pop(&mut self.timers.unanswered, now) {
-            self.expire_offer(&negotiation);
-        }
-        while let Some((room, from, to, request)) = pop(&mut self.timers.answered, now) {
-            if let Some(room) = self.rooms.get_mut(&room) {
-                let pair = (from, to);
-                if room.offers.get(&pair).is_some_and(|o| o.answered && o.request == request) {
-                    room.offers.remove(&pair);
-                }
-            }
+        while let Some(negotiation) = self.timers.pop_negotiation(now) {
+            self.end_negotiation(&negotiation);
         }
         while let Some(absence) = pop(&mut self.timers.grace, now) {
             self.tell_absence(&absence);
@@ -153,7 +163,9 @@ impl Server {
             }
         }
         while let Some(address) = pop(&mut self.timers.addresses, now) {
-            if self.addresses.get(&address).is_some_and(|known| known.connections == 0) {
+            let known = self.addresses.get_mut(&address);
+            // One that came and went meanwhile has a later timer of its own.
+            if known.is_some_and(|known| known.connections == 0 && known.announces.is_full(now)) {
                 self.addresses.remove(&address);
             }
         }
@@ -161,33 +173,33 @@ impl Server {
 
     fn check(&mut self, now: Instant, link: LinkId) {
         let Some(connection) = self.connections.get_mut(&link) else { return };
-        if now.saturating_duration_since(connection.heard) >= SILENCE {
+        let since = |at: Instant| now.saturating_duration_since(at);
+        // Messages are no pongs: a stuck reader may still write.
+        if since(connection.ponged) >= SILENCE || since(connection.heard) >= IDLE {
             self.counters.silent += 1;
             return self.drop_link(now, link, close::SILENT, "no pong");
         }
         let waits = connection.peer.is_none() && connection.pending.is_none();
-        if waits && now.saturating_duration_since(connection.opened) >= UNANNOUNCED {
+        if waits && since(connection.opened) >= UNANNOUNCED {
             return self.drop_link(now, link, close::POLICY, "no announce");
         }
-        if now.saturating_duration_since(connection.pinged) >= PING {
+        if since(connection.pinged) >= PING {
             connection.pinged = now;
             self.commands.push_back(ServerCommand::Ping { link });
         }
         self.timers.check_later(now, link);
     }
 
-    fn expire_offer(&mut self, (name, from, to, request): &Negotiation) {
+    /// Forgets a negotiation; the offerer is told where no answer came.
+    fn end_negotiation(&mut self, (name, from, to): &Negotiation) {
         let Some(room) = self.rooms.get_mut(name) else { return };
-        let pair = (from.clone(), to.clone());
-        let open = room.offers.get(&pair).is_some_and(|o| !o.answered && o.request == *request);
-        if !open {
-            return;
-        }
-        room.offers.remove(&pair);
+        let offer = room.members.get_mut(from).and_then(|member| member.offers.remove(to));
+        let Some(Offer { request, answered: false, .. }) = offer else { return };
         self.counters.offers_expired += 1;
-        let link = room.members.get(from).and_then(|member| member.link);
-        if let Some(link) = link {
-            self.send(link, forward::disconnected(to, "timeout", Some(request)).into());
+        let text: Arc<str> = forward::disconnected(to, "timeout", Some(&request)).into();
+        let kept = || Some(Kept { from: to.clone(), kind: Kind::Expiry, text: text.clone() });
+        if let Reached::Link(link) = room.reach(from, kept) {
+            self.send(link, text);
         }
     }
 
@@ -200,7 +212,7 @@ impl Server {
         absent.told = true;
         let joins = absent.joins;
         member.take_kept();
-        room.offers.retain(|(from, to), _| from != peer && to != peer);
+        room.forget(peer, &mut self.timers);
         // Whoever came meanwhile never knew of it.
         let knew = room.members.iter().filter(|(id, other)| *id != peer && other.joined <= joins);
         let links: Vec<LinkId> = knew.filter_map(|(_, other)| other.link).collect();

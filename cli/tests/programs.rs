@@ -1,0 +1,225 @@
+//! The program as its users run it: whole processes that hear each other over loopback.
+
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use rtcmesh_runtime::SignalingServerOptions;
+use rtcmesh_tokio::config::{Config, ConnectMode};
+use rtcmesh_tokio::media::DataMessage;
+use rtcmesh_tokio::{Event, Events, SignalingServer, TransportEvent, WebRtcTransport};
+use serde_json::Value;
+use tokio::process;
+use tokio::time::timeout;
+
+/// Far longer than anything here takes: only a program that hangs gets there.
+const LIMIT: Duration = Duration::from_secs(60);
+
+struct Room {
+    server: SignalingServer,
+    url: String,
+}
+
+impl Room {
+    fn open() -> Self {
+        let addr = ([127, 0, 0, 1], 0).into();
+        let server = SignalingServer::bind([addr], SignalingServerOptions::new()).unwrap();
+        let url = format!("ws://{}/", server.local_addr().unwrap());
+        Self { server, url }
+    }
+
+    /// `rtcmesh join` in this room.
+    fn join(&self, id: &str, words: &[&str]) -> process::Command {
+        let mut command = process::Command::new(env!("CARGO_BIN_EXE_rtcmesh"));
+        command.args(["join", "--url", &self.url, "--id", id, "--json"]).args(words);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command
+    }
+}
+
+/// The JSON lines of a program, and its exit code.
+async fn result(command: &mut process::Command) -> (Vec<Value>, Option<i32>) {
+    let Output { stdout, stderr, status } =
+        timeout(LIMIT, command.output()).await.expect("the program hangs").unwrap();
+    eprintln!("{}", String::from_utf8_lossy(&stderr));
+    let stdout = String::from_utf8(stdout).unwrap();
+    (stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect(), status.code())
+}
+
+fn names(events: &[Value]) -> Vec<&str> {
+    events.iter().map(|event| event["event"].as_str().unwrap()).collect()
+}
+
+fn near(value: &Value, hz: f64) -> bool {
+    value.as_f64().is_some_and(|found| (found - hz).abs() < hz * 0.01)
+}
+
+fn run(words: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_rtcmesh")).args(words).output().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_peers_hear_each_others_tone_and_part_in_peace() {
+    let room = Room::open();
+    let folder: PathBuf = std::env::temp_dir().join(format!("rtcmesh-join-{}", std::process::id()));
+    let record = folder.to_str().unwrap();
+    let words = ["--seconds", "2", "--connect", "none", "--audio", "tone:880"];
+    let mut answering = room.join("bob", &words);
+    let words = ["--seconds", "2", "--connect", "bob", "--audio", "tone:440", "--record", record];
+    let mut calling = room.join("alice", &words);
+    let ((bob, bobs_code), (alice, alices_code)) =
+        tokio::join!(result(&mut answering), result(&mut calling));
+    assert_eq!((alices_code, bobs_code), (Some(0), Some(0)), "{alice:?} {bob:?}");
+    for (lines, me, other, hz) in [(&alice, "alice", "bob", 880.0), (&bob, "bob", "alice", 440.0)] {
+        let order = ["announced", "connecting", "connected", "closed", "summary"];
+        assert_eq!(names(lines), order, "{me}");
+        let summary = lines.last().unwrap();
+        assert_eq!(summary["id"], me);
+        let peer = &summary["peers"][0];
+        assert_eq!(peer["peer"], other);
+        assert!(near(&peer["tone_hz"], hz), "{peer}");
+        assert!(peer["audio_packets_in"].as_u64().unwrap() > 50, "{peer}");
+        assert_eq!(lines[2]["ms"], peer["connected_ms"]);
+    }
+    // The side that only answers waits for the other one to leave.
+    assert_eq!(alice[3]["reason"], "closed by us");
+    assert_eq!(bob[3]["reason"], "closed by the peer");
+    let recording = hound::WavReader::open(folder.join("bob.wav")).unwrap();
+    assert_eq!((recording.spec().sample_rate, recording.spec().channels), (48_000, 1));
+    assert!(recording.duration() > 48_000, "{} samples", recording.duration());
+    std::fs::remove_dir_all(folder).unwrap();
+    room.server.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn peers_that_send_no_audio_need_not_be_heard() {
+    let room = Room::open();
+    let words = ["--seconds", "0.5", "--audio", "none"];
+    let (mut one, mut other) = (room.join("one", &words), room.join("other", &words));
+    let ((one, one_code), (_, other_code)) = tokio::join!(result(&mut one), result(&mut other));
+    assert_eq!((one_code, other_code), (Some(0), Some(0)), "{one:?}");
+    assert_eq!(one.last().unwrap()["peers"][0]["tone_hz"], Value::Null);
+}
+
+/// The next message from anybody.
+async fn message(events: &mut Events) -> DataMessage {
+    let next = async {
+        loop {
+            match events.next().await.expect("the transport ended") {
+                TransportEvent::Event(Event::Data { message, .. }) => return message,
+                _ => continue,
+            }
+        }
+    };
+    timeout(LIMIT, next).await.expect("no message came back")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_are_echoed_unchanged_but_echoes_are_not() {
+    let room = Room::open();
+    let mut echo = room.join("echo", &["--connect", "none", "--echo", "--audio", "none"]);
+    let config = Config::new(&room.url).peer_id("me").connect(ConnectMode::Manual);
+    let me = WebRtcTransport::new(config).unwrap();
+    let mut events = me.events();
+    me.start().await.unwrap();
+    let echo = echo.spawn().unwrap();
+    let open = async {
+        let mut missing = vec!["data", "rtcmesh/1"];
+        while !missing.is_empty() {
+            match events.next().await.expect("the transport ended") {
+                TransportEvent::Event(Event::PeerDiscovered { .. }) => {
+                    me.connect_peer("echo").await.unwrap();
+                }
+                TransportEvent::Event(Event::DataChannelOpen { label, .. }) => {
+                    missing.retain(|other| *other != label);
+                }
+                _ => {}
+            }
+        }
+    };
+    timeout(LIMIT, open).await.expect("no data channel");
+    let send = |message: &DataMessage| me.send_data_channel_message("echo", message).unwrap();
+    let large = DataMessage::binary(vec![7; 300_000]);
+    let sent =
+        [DataMessage::text("one"), DataMessage::text("tw\u{f6}"), DataMessage::binary([0, 1, 255])];
+    for message in &sent {
+        send(message);
+    }
+    for expected in &sent {
+        assert_eq!(message(&mut events).await, *expected);
+    }
+    // What travels beside the plain messages has an order of its own.
+    for beside in [&large, &DataMessage::text("")] {
+        send(beside);
+        assert_eq!(message(&mut events).await, *beside);
+    }
+    // We echo too: neither may come back a second time. The last message comes after them.
+    send(&sent[0]);
+    send(&large);
+    send(&sent[2]);
+    send(&DataMessage::text("last"));
+    assert_eq!(message(&mut events).await, DataMessage::text("last"));
+    me.shutdown().await;
+    drop(echo);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_there_is_a_failure_with_a_summary() {
+    let room = Room::open();
+    let (lines, code) =
+        result(&mut room.join("me", &["--connect", "ghost", "--timeout", "0.5"])).await;
+    assert_eq!((names(&lines), code), (vec!["summary"], Some(1)));
+    assert_eq!(lines[0]["peers"][0]["peer"], "ghost");
+    assert_eq!(lines[0]["peers"][0]["connected_ms"], Value::Null);
+}
+
+#[test]
+fn every_peer_of_the_demo_hears_every_other_one() {
+    let words = ["demo", "--peers", "3", "--seconds", "4", "--port", "0", "--json"];
+    let output = run(&words);
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(stdout.lines().count(), 1, "{stdout}");
+    let summary: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((&summary["ok"], output.status.code()), (&Value::Bool(true), Some(0)), "{summary}");
+    assert_eq!(summary["pairs"].as_array().unwrap().len(), 6);
+    let page = String::from_utf8(output.stderr).unwrap();
+    assert!(page.starts_with("page: http://127.0.0.1:"), "{page}");
+}
+
+#[test]
+fn the_demo_prints_the_pages_address_first() {
+    let output = run(&["demo", "--peers", "2", "--seconds", "0.1", "--port", "0"]);
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert!(stdout.lines().next().unwrap().contains("http://127.0.0.1:"), "{stdout}");
+}
+
+#[test]
+fn wrong_command_lines_end_with_2_and_name_what_is_wrong() {
+    let url = "ws://127.0.0.1:1/";
+    for (words, word) in [
+        (vec!["join"], "--url"),
+        (vec!["join", "--url", url, "--id", "a", "--connect", "a"], "this peer itself"),
+        (vec!["join", "--url", url, "--id", "a b"], "--id"),
+        (vec!["join", "--url", "127.0.0.1", "--id", "a"], "--url"),
+        (vec!["demo", "--peers", "1"], "--peers"),
+    ] {
+        let output = run(&words);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {stderr}");
+        assert!(stderr.contains(word), "{words:?}: {stderr}");
+    }
+}
+
+#[test]
+fn files_that_cannot_be_used_are_named() {
+    let join = ["join", "--url", "ws://127.0.0.1:1/", "--id", "a"];
+    for (option, file) in [("--audio", "no/such.wav"), ("--tls-ca", "no/such.pem")] {
+        let words: Vec<&str> = join.iter().copied().chain([option, file]).collect();
+        let output = run(&words);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains(file), "{stderr}");
+    }
+}
