@@ -138,12 +138,16 @@ export async function run(options, stack) {
     (result.channels ??= []).push(opened.label);
     if (opened.label !== 'data' || channel) return;
     channel = opened;
-    const limit = Math.min(pc.sctp?.maxMessageSize ?? 65_536, remoteLimit());
-    const begin = () => { exchanged = exchange(channel, limit, result, until); };
+    const begin = () => {
+      // Where the stack does not tell, what the other side's description says counts.
+      const limit = Math.min(pc.sctp?.maxMessageSize || Infinity, remoteLimit());
+      exchanged = exchange(opened, limit, result, until);
+    };
     if (channel.readyState === 'open') begin();
     else channel.onopen = begin;
   };
 
+  // 0 means any size.
   const remoteLimit = () =>
     Number(pc.remoteDescription?.sdp.match(/a=max-message-size:(\d+)/)?.[1] ?? 65_536) || Infinity;
 
@@ -222,6 +226,8 @@ export async function run(options, stack) {
         if (o.id > o.peer) return;
         pc.close();
         pc = null;
+        channel = null;
+        ear = null;
         closed = false;
       }
       request = id;

@@ -46,7 +46,10 @@ export default {
   WebSocket,
   create: () => new RTCPeerConnection({
     iceServers: [],
-    codecs: { audio: [new RTCRtpCodecParameters({ mimeType: 'audio/opus', clockRate: RATE, channels: 2 })] },
+    codecs: {
+      audio: [new RTCRtpCodecParameters({ mimeType: 'audio/opus', clockRate: RATE, channels: 2 })],
+      video: [new RTCRtpCodecParameters({ mimeType: 'video/VP8', clockRate: 90_000 })],
+    },
   }),
   addTone,
   listen,

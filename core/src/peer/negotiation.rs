@@ -31,6 +31,8 @@ pub(super) struct Negotiation {
     candidates: usize,
     unresolved: usize,
     mid: Option<String>,
+    /// The first offer was ours: we are the controlling side (RFC 8445, section 6.1.1).
+    first: bool,
     wishes: Wishes,
 }
 
@@ -75,6 +77,7 @@ impl Negotiation {
             candidates: 0,
             unresolved: 0,
             mid: None,
+            first: false,
             wishes: Wishes {
                 audio: config.audio,
                 video: config.video,
@@ -216,6 +219,7 @@ impl Peer {
             }
             self.roll_back(now);
         }
+        self.initiate_sctp(now, text);
         let Some(answer) = self.drive(now, |peer| peer.rtc.sdp_api().accept_offer(offer)) else {
             return;
         };
@@ -272,6 +276,8 @@ impl Peer {
             return self.refuse_description("answer", parsed.ok().and_then(Result::err));
         };
         let Offered { pending, wishes, .. } = offered;
+        self.negotiation.first |= self.negotiation.remote.is_none();
+        self.initiate_sctp(now, text);
         let accepted = self.drive(now, |peer| peer.rtc.sdp_api().accept_answer(pending, answer));
         if accepted.is_none() {
             return;
@@ -284,6 +290,24 @@ impl Peer {
         self.settle();
         for candidate in std::mem::take(&mut self.negotiation.early) {
             self.add_remote(now, &candidate);
+        }
+    }
+
+    /// Begins the SCTP association where the other side may wait for it.
+    ///
+    /// Either side may (RFC 8841, section 10.2), and most stacks begin on both. The engine begins as DTLS
+    /// client alone, some stacks (werift) as ICE's controlling side alone: with an offer of ours and an
+    /// active answer both would wait for ever. Begun this way, the engine never learns the other side's
+    /// limit and keeps to the default one, so it is done only where that loses nothing (docs/upstream.md).
+    fn initiate_sctp(&mut self, now: Instant, remote: &str) {
+        let description = sdp::scan(remote);
+        let small = (1..=sdp::DEFAULT_MAX_MESSAGE_SIZE).contains(&description.max_message_size);
+        let waits = self.negotiation.first && description.application && small;
+        if waits && !self.config.remote_is_rtcmesh && !self.channels.has_section() {
+            self.drive(now, |peer| {
+                peer.rtc.direct_api().start_sctp(true);
+                Ok(())
+            });
         }
     }
 

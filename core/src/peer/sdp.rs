@@ -1,7 +1,7 @@
 //! The few facts that are read from a remote description before the engine gets it (RFC 8866).
 
 /// The limit where a remote description names none (RFC 8841, section 6.1).
-const DEFAULT_MAX_MESSAGE_SIZE: usize = 65_536;
+pub(super) const DEFAULT_MAX_MESSAGE_SIZE: usize = 65_536;
 
 /// What a remote description says.
 #[derive(Debug, Clone, PartialEq, Eq)]
