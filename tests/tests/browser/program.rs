@@ -52,12 +52,12 @@ impl Signal {
 }
 
 impl Join {
-    /// Starts the peer `id` at `signal`; it connects to everybody, echoes what it is told, and sends
-    /// a tone of `hz`.
-    pub(crate) fn start(signal: &Signal, id: &str, hz: u32) -> Result<Self, String> {
+    /// Starts the peer `id` at `signal`; it calls `callees` (as `--connect` takes them), echoes what it
+    /// is told, and sends a tone of `hz`.
+    pub(crate) fn start(signal: &Signal, id: &str, callees: &str, hz: u32) -> Result<Self, String> {
         let tone = format!("tone:{hz}");
-        let url = signal.socket.as_str();
-        let args = ["join", "--url", url, "--id", id, "--audio", tone.as_str(), "--echo", "--json"];
+        let mut args = vec!["join", "--url", &signal.socket, "--id", id, "--connect", callees];
+        args.extend(["--audio", &tone, "--echo", "--json"]);
         Program::start(&args).map(Self)
     }
 

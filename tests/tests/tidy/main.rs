@@ -24,7 +24,7 @@ fn rust() -> (Vec<Source>, Vec<(String, String)>) {
         test_files.extend(named);
         code.push((file.path.clone(), text));
     }
-    code.retain(|(path, _)| !test_files.contains(path));
+    code.retain(|(path, _)| !source::among(path, &test_files));
     (all, code)
 }
 

@@ -153,6 +153,14 @@ pub(crate) fn without_tests(source: &Source) -> (String, Vec<String>) {
     (code, test_files)
 }
 
+/// Whether the file `path` is one of the modules in `files` (see [`without_tests`]), or below one.
+pub(crate) fn among(path: &str, files: &[String]) -> bool {
+    files.iter().any(|file| {
+        let below = path.strip_prefix(file.trim_end_matches(".rs"));
+        path == file || below.is_some_and(|rest| rest.starts_with('/'))
+    })
+}
+
 /// Where the block that opens at `brace` ends.
 fn block_end(code: &[u8], brace: usize) -> usize {
     let mut depth = 0_usize;
@@ -208,4 +216,18 @@ fn tests_are_blanked_out_and_their_files_named() {
     let inside = |path| without_tests(&Source::new(path, "#[cfg(test)]\nmod tests;")).1;
     assert_eq!(inside("core/src/peer/mod.rs"), ["core/src/peer/tests.rs"]);
     assert_eq!(inside("core/src/time.rs"), ["core/src/time/tests.rs"]);
+}
+
+#[test]
+fn a_test_module_includes_what_is_below_it() {
+    let files = ["core/src/peer/tests.rs".to_owned()];
+    for (path, inside) in [
+        ("core/src/peer/tests.rs", true),
+        ("core/src/peer/tests/mod.rs", true),
+        ("core/src/peer/tests/pair.rs", true),
+        ("core/src/peer/tests_not.rs", false),
+        ("core/src/peer.rs", false),
+    ] {
+        assert_eq!(among(path, &files), inside, "{path}");
+    }
 }
