@@ -133,8 +133,10 @@ class Peer:
                 self.exchanged = asyncio.ensure_future(self.exchange())
 
     async def exchange(self):
-        found = re.search(r"a=max-message-size:(\d+)", self.pc.remoteDescription.sdp)
-        limit = min(int(found[1]) if found else 65_536, self.pc.sctp._local_max_message_size if hasattr(self.pc.sctp, "_local_max_message_size") else 262_144)
+        # What goes there comes back: both sides must take it.
+        descriptions = (self.pc.localDescription.sdp, self.pc.remoteDescription.sdp)
+        limits = [re.search(r"a=max-message-size:(\d+)", sdp) for sdp in descriptions]
+        limit = min(int(found[1]) if found else 65_536 for found in limits)
         self.wanted = list(messages(limit))
         self.result["sent"] = len(self.wanted)
         self.result["largest"] = max(len(message) for message in self.wanted)

@@ -139,8 +139,8 @@ export async function run(options, stack) {
     if (opened.label !== 'data' || channel) return;
     channel = opened;
     const begin = () => {
-      // Where the stack does not tell, what the other side's description says counts.
-      const limit = Math.min(pc.sctp?.maxMessageSize || Infinity, remoteLimit());
+      // What goes there comes back: both sides must take it.
+      const limit = Math.min(sizeLimit(pc.localDescription), sizeLimit(pc.remoteDescription));
       exchanged = exchange(opened, limit, result, until);
     };
     if (channel.readyState === 'open') begin();
@@ -148,8 +148,7 @@ export async function run(options, stack) {
   };
 
   // 0 means any size.
-  const remoteLimit = () =>
-    Number(pc.remoteDescription?.sdp.match(/a=max-message-size:(\d+)/)?.[1] ?? 65_536) || Infinity;
+  const sizeLimit = ({ sdp }) => Number(sdp.match(/a=max-message-size:(\d+)/)?.[1] ?? 65_536) || Infinity;
 
   const create = () => {
     pc = stack.create();

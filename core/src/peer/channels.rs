@@ -166,8 +166,10 @@ impl Channels {
     }
 
     pub(super) fn described(&mut self, description: &Description) {
+        // The engine keeps to the first limit that it learns, so what is said later does not count.
+        let first = description.application && !self.section;
         self.section |= description.application;
-        if description.application {
+        if first {
             self.max_message = match description.max_message_size {
                 0 => DataMessage::MAX_SIZE,
                 size => size.min(DataMessage::MAX_SIZE),

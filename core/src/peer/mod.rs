@@ -227,6 +227,9 @@ impl Peer {
         payload: &[u8],
     ) {
         self.figures.bytes_in += payload.len() as u64;
+        if self.negotiation.holds(local, remote, payload) {
+            return;
+        }
         self.receive(now, local, remote, payload);
         self.follow_up(now);
     }

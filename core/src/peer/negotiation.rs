@@ -10,13 +10,16 @@ use str0m::media::{Direction, MediaKind};
 use str0m::net::Protocol;
 
 use super::sdp::{self, Description};
-use super::{Peer, PeerConfig, Signal, State};
+use super::{Outbound, Peer, PeerConfig, Signal, State};
 use crate::error::PeerFault;
 use crate::id::RequestId;
 
 /// The most remote candidates of one negotiation: what real peers send is below 20, and each costs
 /// checks with every address of ours.
 const MAX_CANDIDATES: usize = 64;
+
+/// The most datagrams that wait for an answer: an association begins with two.
+const MAX_HELD: usize = 16;
 
 /// The state of offer and answer, and what is still wished for.
 pub(super) struct Negotiation {
@@ -28,6 +31,8 @@ pub(super) struct Negotiation {
     current: Option<RequestId>,
     /// Candidates of our offer that overtook its answer.
     early: Vec<String>,
+    /// Datagrams that overtook the answer which says how to take them.
+    held: Vec<Outbound>,
     candidates: usize,
     unresolved: usize,
     mid: Option<String>,
@@ -40,6 +45,8 @@ struct Offered {
     request: RequestId,
     pending: SdpPendingOffer,
     wishes: Wishes,
+    /// It brings the first data section, to a connection that stands.
+    first_data: bool,
 }
 
 /// What the next offer should bring. A wish is forgotten only when an answer or an offer of the
@@ -74,6 +81,7 @@ impl Negotiation {
             remote: None,
             current: None,
             early: Vec::new(),
+            held: Vec::new(),
             candidates: 0,
             unresolved: 0,
             mid: None,
@@ -105,6 +113,20 @@ impl Negotiation {
 
     pub(super) fn remote(&self) -> Option<&Description> {
         self.remote.as_ref()
+    }
+
+    /// Keeps what comes over DTLS while the first data section of a live connection has no answer. It is
+    /// the SCTP association of whoever has already answered: the engine would take it with the default
+    /// limit of message sizes in place of the answer's (docs/upstream.md).
+    pub(super) fn holds(&mut self, local: SocketAddr, remote: SocketAddr, payload: &[u8]) -> bool {
+        // RFC 7983: the first bytes of DTLS.
+        let is_dtls = payload.first().is_some_and(|first| (20..=63).contains(first));
+        let awaited = self.offered.as_ref().is_some_and(|offered| offered.first_data);
+        let holds = is_dtls && awaited && self.held.len() < MAX_HELD;
+        if holds {
+            self.held.push(Outbound { local, remote, payload: payload.into() });
+        }
+        holds
     }
 
     pub(super) fn wish_data(&mut self) {
@@ -167,8 +189,10 @@ impl Peer {
                 let Some(request) = RequestId::new(self.rng.hex(16)) else { return };
                 self.negotiation.mid = sdp::first_mid(&sdp);
                 self.negotiation.early.clear();
+                let first_data =
+                    wishes.data && self.has_description() && !self.channels.has_section();
                 self.negotiation.offered =
-                    Some(Offered { request: request.clone(), pending, wishes });
+                    Some(Offered { request: request.clone(), pending, wishes, first_data });
                 self.out.signals.push_back(Signal::Offer { request, sdp });
                 self.trickle_all(now);
             }
@@ -240,6 +264,7 @@ impl Peer {
         self.negotiation.offered = None;
         self.media.rolled_back();
         self.channels.rolled_back();
+        self.receive_held(now);
         if self.negotiation.remote.is_none() {
             match self.engine.build(&self.config, &mut self.rng, now) {
                 Ok(rtc) => {
@@ -253,7 +278,7 @@ impl Peer {
 
     /// Our offer will get no answer (the server refused it, or time is up): a live connection goes on
     /// without what it would have brought. Gives whether it was the offer under way.
-    pub(crate) fn withdraw(&mut self, request: &RequestId) -> bool {
+    pub(crate) fn withdraw(&mut self, now: Instant, request: &RequestId) -> bool {
         let Some(offered) = self.negotiation.offered.take_if(|o| o.request == *request) else {
             return false;
         };
@@ -261,6 +286,7 @@ impl Peer {
         self.channels.rolled_back();
         let left = &mut self.negotiation.wishes;
         *left = left.without(offered.wishes);
+        self.receive_held(now);
         true
     }
 
@@ -288,6 +314,7 @@ impl Peer {
         *left = left.without(wishes);
         self.media.answered();
         self.settle();
+        self.receive_held(now);
         for candidate in std::mem::take(&mut self.negotiation.early) {
             self.add_remote(now, &candidate);
         }
@@ -308,6 +335,12 @@ impl Peer {
                 peer.rtc.direct_api().start_sctp(true);
                 Ok(())
             });
+        }
+    }
+
+    fn receive_held(&mut self, now: Instant) {
+        for Outbound { local, remote, payload } in std::mem::take(&mut self.negotiation.held) {
+            self.receive(now, local, remote, &payload);
         }
     }
 

@@ -98,9 +98,9 @@ fn own_peers_connect_with_all_channels_and_audio_both_ways() {
 #[test]
 fn a_foreign_peer_connects_too_and_has_no_fragments() {
     let mut pair = Pair::connected(false);
-    let large = DataMessage::binary(vec![1; 300 * 1024]);
+    let large = DataMessage::binary(vec![1; 600 * 1024]);
     let refused = pair.peers[0].send_data(pair.now, &Prepared::new(&large), Reliability::Reliable);
-    assert!(matches!(refused, Err(DataRefused::TooLarge { limit: 262_144, .. })), "{refused:?}");
+    assert!(matches!(refused, Err(DataRefused::TooLarge { limit: 524_288, .. })), "{refused:?}");
     let text = DataMessage::text("hello");
     pair.peers[0].send_data(pair.now, &Prepared::new(&text), Reliability::Reliable).unwrap();
     pair.run(Duration::from_millis(500));
@@ -159,7 +159,7 @@ fn offer_to_one_that_waits_for_the_association(pair: &mut Pair) {
         match signal {
             Signal::Answer { request, sdp } => {
                 assert!(sdp.contains("a=setup:active"));
-                let sdp = sdp.replace("max-message-size:262144", "max-message-size:65536");
+                let sdp = sdp.replace("max-message-size:524288", "max-message-size:65536");
                 offerer.handle_answer(now, &request, &sdp);
             }
             Signal::Candidate { request, candidate, .. } => {
@@ -189,6 +189,45 @@ fn a_side_that_waits_for_the_association_gets_one() {
     let large = Prepared::new(&DataMessage::binary(vec![7; 65_537]));
     let refused = pair.peers[0].send_data(pair.now, &large, Reliability::Reliable);
     assert!(matches!(refused, Err(DataRefused::TooLarge { limit: 65_536, .. })), "{refused:?}");
+}
+
+#[test]
+fn a_data_section_that_comes_late_takes_messages_of_the_whole_size() {
+    let mut pair = Pair::new(false);
+    for peer in &mut pair.peers {
+        peer.config.data = false;
+        peer.negotiation = Negotiation::new(&peer.config);
+    }
+    pair.peers[0].negotiate(pair.now);
+    pair.run(Duration::from_secs(1));
+    let now = pair.now;
+    // This side is DTLS server: the other one, which answers, begins the association at once.
+    pair.peers[1].negotiation.wish_data();
+    pair.peers[1].negotiate(now);
+    let mut answer = None;
+    while let Some(signal) = pair.peers[1].poll_signal() {
+        if let Signal::Offer { request, sdp } = signal {
+            pair.peers[0].handle_offer(now, &request, &sdp);
+        }
+    }
+    while let Some(signal) = pair.peers[0].poll_signal() {
+        if let Signal::Answer { request, sdp } = signal {
+            answer = Some((request, sdp));
+        }
+    }
+    let mut overtook = 0;
+    while let Some(out) = pair.peers[0].poll_transmit() {
+        overtook += 1;
+        pair.peers[1].handle_datagram(now, out.remote, out.local, &out.payload);
+    }
+    assert!(overtook > 0);
+    let (request, sdp) = answer.unwrap();
+    pair.peers[1].handle_answer(now, &request, &sdp);
+    pair.run(Duration::from_secs(1));
+    let large = DataMessage::binary(vec![3; 524_288]);
+    pair.peers[1].send_data(pair.now, &Prepared::new(&large), Reliability::Reliable).unwrap();
+    pair.run(Duration::from_secs(5));
+    assert_eq!(pair.data(0), [large]);
 }
 
 #[test]
