@@ -165,11 +165,10 @@ impl Peer {
         }
     }
 
-    /// Whether a description belongs to this very connection: another session id is a peer that has
-    /// begun anew (a reloaded page).
+    /// Whether a description belongs to this very connection: another one is of a peer that has begun anew.
     pub(crate) fn continues(&self, sdp: &str) -> bool {
-        let known = self.negotiation.remote.as_ref().and_then(|remote| remote.session.as_ref());
-        known.is_none_or(|known| sdp::scan(sdp).session.as_ref() == Some(known))
+        let known = self.negotiation.remote.as_ref();
+        known.is_none_or(|known| sdp::scan(sdp).continues(known))
     }
 
     /// Makes an offer of all that is wished and not there yet.

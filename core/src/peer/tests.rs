@@ -257,7 +257,10 @@ fn messages_that_overtake_the_word_that_their_channel_is_open_follow_it() {
         peer.on_channel_data(message(id, "many"));
     }
     peer.open_missing(now);
-    assert_eq!(std::iter::from_fn(|| peer.poll_event()).filter(|e| *e == data("many")).count(), 500);
+    assert_eq!(
+        std::iter::from_fn(|| peer.poll_event()).filter(|e| *e == data("many")).count(),
+        500
+    );
 }
 
 #[test]
