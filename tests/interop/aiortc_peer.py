@@ -162,11 +162,11 @@ class Peer:
 
     def outward(self, sdp):
         """aiortc has no trickle of its own: its candidates are taken out of the description."""
-        if self.o["ice"] == "mdns":
+        if "mdns" in self.o["ice"]:
             sdp = re.sub(r"(candidate:\S+ \d \S+ \d+ )\S+( \d+ typ host)", rf"\g<1>{NAME}\2", sdp)
         lines = sdp.split("\r\n")
         found = [line[2:] for line in lines if line.startswith("a=candidate:")]
-        if self.o["ice"] == "full":
+        if self.o["ice"].startswith("full"):
             return sdp, []
         rest = [line for line in lines if not line.startswith(("a=candidate:", "a=end-of-"))]
         return "\r\n".join(rest), found
@@ -176,7 +176,7 @@ class Peer:
         sdp, candidates = self.outward(self.pc.localDescription.sdp)
         if self.o.get("keep_sdp"):
             self.result.setdefault("own_sdp", []).append(sdp)
-        trickle = self.o["ice"] != "full"
+        trickle = not self.o["ice"].startswith("full")
         await self.call(method, {**self.params(), "sdp": sdp, "can_trickle_ice_candidates": trickle})
         if trickle:
             place = {"sdp_m_line_index": 0, "sdp_mid": "0"}
@@ -190,7 +190,8 @@ class Peer:
             await self.candidate(candidate)
 
     async def candidate(self, params):
-        if params["request_id"] != self.request:
+        # One that cannot trickle has no use for what comes after a description.
+        if params["request_id"] != self.request or self.o["ice"].startswith("full"):
             return
         if not self.pc or not self.pc.remoteDescription:
             self.held.append(params)

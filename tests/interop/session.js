@@ -101,7 +101,8 @@ async function exchange(channel, limit, report, until) {
 
 /**
  * Runs one peer. Options: `url`, `id`, `peer` (whom to talk with), `role` (`offer` or `answer`), `ice`
- * (`trickle`, `full`: all candidates in the description, `mdns`: names in place of addresses),
+ * (`trickle`, `full`: all candidates in the description, those of the other side too, `mdns`: names in place of
+ * addresses, `full mdns`),
  * `audio`, `data`, `video` (booleans), `hz`, `seconds` (how long at most), `answer_after` (ms),
  * `candidates` (`both`, `mid`, `index`), `odd` (see below).
  */
@@ -123,11 +124,11 @@ export async function run(options, stack) {
 
   const hide = (text) => text.replace(/(candidate:\S+ \d \S+ \d+ )(\S+)( \d+ typ host)/g, (_, a, address, b) =>
     address.endsWith('.local') ? a + address + b : `${a}6a7c3f4e-0d5b-4a51-9b5e-3f1d2c4b5a69.local${b}`);
-  const outward = (text) => (o.ice === 'mdns' ? hide(text) : text);
+  const outward = (text) => (o.ice.includes('mdns') ? hide(text) : text);
   const params = () => ({ from: o.id, to: o.peer, request_id: request });
 
   const sendCandidate = (candidate) => {
-    if (o.ice === 'full') return;
+    if (o.ice.startsWith('full')) return;
     const place = { sdp_m_line_index: candidate?.sdpMLineIndex ?? 0, sdp_mid: candidate?.sdpMid ?? '0' };
     if (o.candidates === 'mid') delete place.sdp_m_line_index;
     if (o.candidates === 'index') delete place.sdp_mid;
@@ -173,9 +174,9 @@ export async function run(options, stack) {
   const describe = async (method, description) => {
     outbox = [];
     await pc.setLocalDescription(description);
-    if (o.ice === 'full') await gathered();
+    if (o.ice.startsWith('full')) await gathered();
     await signaling.request(method, {
-      ...params(), sdp: outward(pc.localDescription.sdp), can_trickle_ice_candidates: o.ice !== 'full',
+      ...params(), sdp: outward(pc.localDescription.sdp), can_trickle_ice_candidates: !o.ice.startsWith('full'),
     });
     const early = outbox;
     outbox = null;
@@ -242,7 +243,8 @@ export async function run(options, stack) {
       if (from === o.peer && id === request) await apply({ type: 'answer', sdp });
     },
     'peer.ice_candidate': async (candidate) => {
-      if (candidate.from !== o.peer) return;
+      // One that cannot trickle has no use for what comes after a description.
+      if (candidate.from !== o.peer || o.ice.startsWith('full')) return;
       if (remoteIsSet) await addCandidate(candidate);
       else held.push(candidate);
     },

@@ -181,6 +181,7 @@ impl Peer {
             // The new credentials are the engine's own: from our generator all the same.
             fastrand::seed(self.rng.next_u64());
         }
+        let lines = self.locals_for_description(now);
         let offer = self.drive(now, |peer| Ok(peer.apply(wishes)));
         self.described = true;
         match offer {
@@ -193,7 +194,7 @@ impl Peer {
                 self.negotiation.offered =
                     Some(Offered { request: request.clone(), pending, wishes, first_data });
                 self.out.signals.push_back(Signal::Offer { request, sdp });
-                self.trickle_all(now);
+                self.trickle_all(now, lines);
             }
             // Nothing needs a negotiation: what was wished is there.
             Some(None) => self.negotiation.wishes = Wishes::default(),
@@ -243,6 +244,7 @@ impl Peer {
             self.roll_back(now);
         }
         self.initiate_sctp(now, text);
+        let lines = self.locals_for_description(now);
         let Some(answer) = self.drive(now, |peer| peer.rtc.sdp_api().accept_offer(offer)) else {
             return;
         };
@@ -253,7 +255,7 @@ impl Peer {
         self.negotiation.wishes.restart = false;
         self.settle();
         self.out.signals.push_back(Signal::Answer { request: request.clone(), sdp });
-        self.trickle_all(now);
+        self.trickle_all(now, lines);
     }
 
     /// Drops our offer. Before the first exchange the connection begins anew, so that nothing of
@@ -356,10 +358,11 @@ impl Peer {
         self.described = true;
         let description = sdp::scan(sdp);
         self.channels.described(&description);
+        let described = description.candidates;
         self.negotiation.remote = Some(description);
         if self.negotiation.current.as_ref() != Some(request) {
             self.negotiation.current = Some(request.clone());
-            self.negotiation.candidates = 0;
+            (self.negotiation.candidates, self.negotiation.unresolved) = described;
         }
     }
 
@@ -412,12 +415,25 @@ impl Peer {
             }
             // Transports that are not spoken here are no error.
             Ok(_) => {}
-            Err(_) if is_name(text) => self.negotiation.unresolved += 1,
+            Err(_) if sdp::is_name(text) => self.negotiation.unresolved += 1,
             Err(_) => self.figures.malformed += 1,
         }
     }
 
-    fn trickle_all(&mut self, now: Instant) {
+    /// Makes candidates of what is known, so that the description has them too: a foreign peer may take none
+    /// that come later (RFC 8838, section 4.3, half trickle). They are told all the same, for the others.
+    fn locals_for_description(&mut self, now: Instant) -> Vec<String> {
+        if self.config.remote_is_rtcmesh {
+            return Vec::new();
+        }
+        let locals = self.locals.clone();
+        self.add_locals(now, &locals)
+    }
+
+    fn trickle_all(&mut self, now: Instant, lines: Vec<String>) {
+        for line in lines {
+            self.signal_candidate(line);
+        }
         let locals = self.locals.clone();
         self.trickle(now, &locals);
         self.signal_candidate(String::new());
@@ -425,15 +441,22 @@ impl Peer {
 
     /// Adds host candidates and tells the other side of them.
     pub(super) fn trickle(&mut self, now: Instant, locals: &[SocketAddr]) {
+        for line in self.add_locals(now, locals) {
+            self.signal_candidate(line);
+        }
+    }
+
+    /// Adds host candidates, and gives those that are new.
+    fn add_locals(&mut self, now: Instant, locals: &[SocketAddr]) -> Vec<String> {
+        let mut lines = Vec::new();
         for address in locals {
             let Ok(candidate) = Candidate::host(*address, "udp") else { continue };
             let line = self.drive(now, |peer| {
                 Ok(peer.rtc.add_local_candidate(candidate).map(|added| added.to_sdp_string()))
             });
-            if let Some(Some(line)) = line {
-                self.signal_candidate(line);
-            }
+            lines.extend(line.flatten());
         }
+        lines
     }
 
     fn signal_candidate(&mut self, candidate: String) {
@@ -441,11 +464,6 @@ impl Peer {
         let mid = self.negotiation.mid.clone();
         self.out.signals.push_back(Signal::Candidate { request, candidate, mid });
     }
-}
-
-/// Whether the address of a candidate is a name, as browsers send to hide it (mDNS).
-fn is_name(candidate: &str) -> bool {
-    candidate.split(' ').nth(4).is_some_and(|address| address.ends_with(".local"))
 }
 
 /// A channel of ours by its label.

@@ -17,6 +17,8 @@ pub(super) struct Description {
     fragment: Option<String>,
     /// The sources of media (`a=ssrc`), at most [`MAX_SOURCES`].
     sources: BTreeSet<u32>,
+    /// How many candidates it brings, and how many of them have a name in place of an address.
+    pub(super) candidates: (usize, usize),
     /// Whether it has an application section that is not refused.
     pub(super) application: bool,
     /// The largest data message that its sender takes, in bytes; 0 means any size.
@@ -50,6 +52,7 @@ pub(super) fn scan(sdp: &str) -> Description {
         session: None,
         fragment: None,
         sources: BTreeSet::new(),
+        candidates: (0, 0),
         application: false,
         max_message_size: DEFAULT_MAX_MESSAGE_SIZE,
         fingerprint: None,
@@ -72,6 +75,9 @@ pub(super) fn scan(sdp: &str) -> Description {
             found.fingerprint.get_or_insert_with(|| value.trim().to_owned());
         } else if let Some(fragment) = line.strip_prefix("a=ice-ufrag:") {
             found.fragment.get_or_insert_with(|| fragment.trim().to_owned());
+        } else if line.starts_with("a=candidate:") {
+            found.candidates.0 += usize::from(!is_name(line));
+            found.candidates.1 += usize::from(is_name(line));
         } else if let Some(source) = line.strip_prefix("a=ssrc:") {
             let source = source.split(' ').next().and_then(|number| number.parse::<u32>().ok());
             let room = found.sources.len() < MAX_SOURCES;
@@ -83,6 +89,11 @@ pub(super) fn scan(sdp: &str) -> Description {
         }
     }
     found
+}
+
+/// Whether the address of a candidate is a name, as browsers send to hide it (mDNS).
+pub(super) fn is_name(candidate: &str) -> bool {
+    candidate.split(' ').nth(4).is_some_and(|address| address.ends_with(".local"))
 }
 
 /// The media id of the first section, which candidates are named after when all are bundled.

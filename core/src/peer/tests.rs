@@ -264,6 +264,38 @@ fn messages_that_overtake_the_word_that_their_channel_is_open_follow_it() {
 }
 
 #[test]
+fn a_foreign_peer_that_takes_no_later_candidates_has_them_in_the_description() {
+    for answers in [false, true] {
+        let mut pair = Pair::new(false);
+        let (now, ours) = (pair.now, if answers { 1 } else { 0 });
+        pair.peers[0].negotiate(now);
+        let mut seen = 0;
+        for from in [0, 1] {
+            let signals: Vec<_> = std::iter::from_fn(|| pair.peers[from].poll_signal()).collect();
+            for signal in &signals {
+                let other = &mut pair.peers[1 - from];
+                match signal {
+                    Signal::Offer { request, sdp } => other.handle_offer(now, request, sdp),
+                    Signal::Answer { request, sdp } => other.handle_answer(now, request, sdp),
+                    Signal::Candidate { .. } => {}
+                }
+                if let (Signal::Offer { sdp, .. } | Signal::Answer { sdp, .. }, true) =
+                    (signal, from == ours)
+                {
+                    seen += sdp.matches("a=candidate:").count();
+                }
+            }
+            let told = |signal: &&Signal| matches!(signal, Signal::Candidate { candidate, .. } if !candidate.is_empty());
+            assert_eq!(signals.iter().filter(told).count(), 1, "they are told as well");
+        }
+        assert_eq!(seen, 1);
+        assert!(pair.peers[1 - ours].tried().starts_with("1 local and 1 remote candidates"));
+        pair.run(Duration::from_secs(3));
+        assert!(pair.peers.iter().all(Peer::is_connected));
+    }
+}
+
+#[test]
 fn closing_is_seen_by_the_other_side() {
     let mut pair = Pair::connected(true);
     pair.peers[0].close(pair.now);
