@@ -300,8 +300,9 @@ impl Peer {
         if self.state == State::Closed {
             return None;
         }
-        let engine = self.next.map(|at| Deadline::new(at, "engine"));
-        Deadline::earliest(engine, self.channels.poll_timeout())
+        let mut earliest = self.channels.poll_timeout();
+        Deadline::consider(&mut earliest, self.next, "engine");
+        earliest
     }
 
     pub(crate) fn state(&self) -> State {
