@@ -57,6 +57,7 @@ fn main() -> ExitCode {
             Command::Signal(args) => signal::run(args).await,
         }
     });
+    output::finish();
     outcome.unwrap_or_else(|error| failure(error.as_ref()))
 }
 
