@@ -89,7 +89,8 @@ fn failure(error: &dyn std::error::Error) -> ExitCode {
 
 fn log_to_stderr(verbose: u8) {
     let level = match verbose {
-        0 => "warn",
+        // What a stranger sends is no warning: libraries beneath see it otherwise.
+        0 => "warn,str0m=error,sctp_proto=off",
         1 => "info",
         2 => "debug",
         _ => "trace",

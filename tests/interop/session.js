@@ -284,6 +284,12 @@ export async function run(options, stack) {
   while (!connected() && !closed && !result.disconnected && now() < until) await sleep(20);
   if (connected()) {
     const heard = now();
+    if (o.odd === 'reload') {
+      // As a page does: the old connection is left as it is, the new one begins at once.
+      await sleep(500);
+      signaling.close();
+      return run({ ...options, odd: undefined }, stack);
+    }
     if (odd[o.odd]) {
       await sleep(300);
       try {

@@ -7,6 +7,8 @@
 mod channels;
 mod drive;
 mod engine;
+#[cfg(test)]
+mod foreign_tests;
 mod fragment;
 mod media;
 mod negotiation;

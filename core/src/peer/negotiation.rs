@@ -33,8 +33,8 @@ pub(super) struct Negotiation {
     early: Vec<String>,
     /// Datagrams that overtook the answer which says how to take them.
     held: Vec<Outbound>,
-    candidates: usize,
-    unresolved: usize,
+    pub(super) candidates: usize,
+    pub(super) unresolved: usize,
     mid: Option<String>,
     /// The first offer was ours: we are the controlling side (RFC 8445, section 6.1.1).
     first: bool,

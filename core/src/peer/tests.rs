@@ -319,3 +319,14 @@ fn garbage_is_counted_and_disturbs_nothing() {
     pair.run(Duration::from_secs(1));
     assert!(pair.peers.iter().all(Peer::is_connected));
 }
+
+#[test]
+fn our_own_speak_dtls_1_3_and_anybody_else_gets_what_everybody_knows() {
+    use str0m::crypto::dtls::ProtocolVersion;
+    for (own, version) in [(true, ProtocolVersion::DTLS1_3), (false, ProtocolVersion::DTLS1_2)] {
+        let mut pair = Pair::connected(own);
+        for peer in &mut pair.peers {
+            assert_eq!(peer.rtc.direct_api().dtls_protocol_version(), Some(version));
+        }
+    }
+}
