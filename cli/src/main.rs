@@ -57,6 +57,7 @@ fn main() -> ExitCode {
             Command::Signal(args) => signal::run(args).await,
         }
     });
+    output::finish();
     outcome.unwrap_or_else(|error| failure(error.as_ref()))
 }
 
@@ -82,13 +83,19 @@ fn failure(error: &dyn std::error::Error) -> ExitCode {
         }
         cause = error.source();
     }
-    eprintln!("rtcmesh: {text}");
+    complain(&text);
     ExitCode::FAILURE
+}
+
+/// Tells what went wrong.
+fn complain(text: &str) {
+    eprintln!("rtcmesh: {}", output::harmless(text));
 }
 
 fn log_to_stderr(verbose: u8) {
     let level = match verbose {
-        0 => "warn",
+        // What a stranger sends is no warning: libraries beneath see it otherwise.
+        0 => "warn,str0m=error,sctp_proto=off",
         1 => "info",
         2 => "debug",
         _ => "trace",

@@ -10,6 +10,7 @@ use super::negotiation::channel_config;
 use super::sdp::Description;
 use super::stats::PeerFigures;
 use super::{Peer, PeerConfig, PeerEvent, State};
+use crate::error::PeerFault;
 use crate::media::{DataMessage, Reliability};
 use crate::time::Deadline;
 
@@ -19,6 +20,8 @@ pub(super) const DATA: &str = "data";
 pub(super) const UNRELIABLE: &str = "data-unreliable";
 /// The reliable, ordered channel of fragments, between rtcmesh peers.
 pub(super) const FRAGMENTS: &str = "rtcmesh/1";
+/// All of them, in the order in which they are opened.
+const LABELS: [&str; 3] = [DATA, UNRELIABLE, FRAGMENTS];
 
 /// An answerer gives the offerer this long to open its channels (transport contract).
 const MISSING_AFTER: Duration = Duration::from_secs(2);
@@ -33,6 +36,13 @@ const LOW_WATER: usize = 256 * 1024;
 /// delays a small message behind it, so it follows the path: half more than what it carried in the last
 /// round trip.
 const WINDOW: (usize, usize) = (32 * 1024, 1024 * 1024);
+
+/// The other side may use a channel of ours as soon as it knows of it, and its word that it is open can
+/// come later than what it sends (RFC 8832, section 6). So many messages wait for that.
+const MAX_EARLY: usize = 64;
+
+/// The most channels that are open at once, of whatever label: each costs memory in the engine.
+const MAX_CHANNELS: usize = 64;
 
 /// Why a message was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +81,9 @@ pub(super) struct Channels {
     own: bool,
     section: bool,
     max_message: usize,
-    ids: [Slot; 3],
+    pub(super) ids: [Slot; 3],
+    /// All that are open, with the label where it is one of ours: both sides may have opened the same.
+    open: Vec<(ChannelId, Option<&'static str>)>,
     missing_at: Option<Instant>,
     outgoing: Outgoing,
     reassembly: Reassembly,
@@ -79,12 +91,14 @@ pub(super) struct Channels {
     /// Told to the application as high: it waits for the low-water event.
     high: bool,
     window: Window,
+    /// Messages that came over a channel of ours before the other side's word that it is open.
+    early: Vec<ChannelData>,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
-struct Slot {
+pub(super) struct Slot {
     requested: Option<ChannelId>,
-    open: Option<ChannelId>,
+    pub(super) open: Option<ChannelId>,
 }
 
 struct Window {
@@ -102,22 +116,29 @@ impl Channels {
             section: false,
             max_message: 0,
             ids: [Slot::default(); 3],
+            open: Vec::new(),
             missing_at: None,
             outgoing: Outgoing::default(),
             reassembly: Reassembly::default(),
             scratch: Vec::new(),
             high: false,
             window: Window { size: WINDOW.0, written: 0, acknowledged: 0, next: None },
+            early: Vec::new(),
         }
     }
 
+    /// Whether this is a channel of ours that can be read from, but not written to.
+    fn is_opening(&self, id: ChannelId) -> bool {
+        self.ids.iter().any(|slot| slot.requested == Some(id) && slot.open.is_none())
+    }
+
     fn slot(&mut self, label: &str) -> Option<&mut Slot> {
-        let index = [DATA, UNRELIABLE, FRAGMENTS].iter().position(|known| *known == label)?;
+        let index = LABELS.iter().position(|known| *known == label)?;
         self.ids.get_mut(index)
     }
 
     fn open_id(&self, label: &str) -> Option<ChannelId> {
-        let index = [DATA, UNRELIABLE, FRAGMENTS].iter().position(|known| *known == label)?;
+        let index = LABELS.iter().position(|known| *known == label)?;
         self.ids.get(index)?.open
     }
 
@@ -132,7 +153,7 @@ impl Channels {
 
     fn absent(&self, wanted: &[&'static str]) -> Vec<&'static str> {
         let mut labels = Vec::new();
-        for (slot, label) in self.ids.iter().zip([DATA, UNRELIABLE, FRAGMENTS]) {
+        for (slot, label) in self.ids.iter().zip(LABELS) {
             if wanted.contains(&label) && slot.open.is_none() && slot.requested.is_none() {
                 labels.push(label);
             }
@@ -154,8 +175,10 @@ impl Channels {
     }
 
     pub(super) fn described(&mut self, description: &Description) {
+        // The engine keeps to the first limit that it learns, so what is said later does not count.
+        let first = description.application && !self.section;
         self.section |= description.application;
-        if description.application {
+        if first {
             self.max_message = match description.max_message_size {
                 0 => DataMessage::MAX_SIZE,
                 size => size.min(DataMessage::MAX_SIZE),
@@ -177,7 +200,17 @@ impl Channels {
         self.missing_at.is_some_and(|at| at <= now)
     }
 
+    /// The label of a channel that is open, or of ours that is being opened.
+    fn label_of(&self, id: ChannelId) -> Option<&'static str> {
+        if let Some((_, label)) = self.open.iter().find(|(open, _)| *open == id) {
+            return *label;
+        }
+        let mut requested = self.ids.iter().zip(LABELS);
+        requested.find(|(slot, _)| slot.requested == Some(id)).map(|(_, label)| label)
+    }
+
     pub(super) fn on_close(&mut self, id: ChannelId) {
+        self.open.retain(|(open, _)| *open != id);
         for slot in &mut self.ids {
             if slot.open == Some(id) {
                 *slot = Slot::default();
@@ -207,6 +240,8 @@ impl Peer {
     /// towards a foreign peer, which may treat it as a second `data`.
     pub(super) fn open_missing(&mut self, now: Instant) {
         self.channels.missing_at = None;
+        // A side that never says that a channel is open is heard all the same.
+        self.take_early(|_| true);
         let wanted: &[&str] =
             if self.channels.own { &[DATA, UNRELIABLE, FRAGMENTS] } else { &[DATA] };
         let labels = self.channels.absent(wanted);
@@ -228,23 +263,44 @@ impl Peer {
     }
 
     pub(super) fn on_channel_open(&mut self, id: ChannelId, label: &str) {
+        if self.channels.open.len() >= MAX_CHANNELS {
+            let reason = format!("it opened more than {MAX_CHANNELS} data channels");
+            return self.fail(PeerFault::Misbehaved(reason));
+        }
+        let label = LABELS.into_iter().find(|known| *known == label);
+        self.channels.open.push((id, label));
+        let Some(label) = label else { return };
         let Some(slot) = self.channels.slot(label) else { return };
         // Both sides may have opened it: each keeps its first, and reads from both.
         if slot.open.is_none() {
             slot.open = Some(id);
-            let label = match label {
-                DATA => DATA,
-                UNRELIABLE => UNRELIABLE,
-                _ => FRAGMENTS,
-            };
             self.out.events.push_back(PeerEvent::ChannelOpen(label));
+            self.take_early(|early| early == id);
+        }
+    }
+
+    /// Whoever is told of a message can answer it: those that came too early for that follow now.
+    fn take_early(&mut self, of: impl Fn(ChannelId) -> bool) {
+        for data in self.channels.early.extract_if(.., |data| of(data.id)).collect::<Vec<_>>() {
+            self.take_channel_data(data);
         }
     }
 
     pub(super) fn on_channel_data(&mut self, data: ChannelData) {
         self.figures.messages_in += 1;
-        let fragments = self.channels.open_id(FRAGMENTS) == Some(data.id);
-        if fragments {
+        if self.channels.is_opening(data.id) && self.channels.missing_at.is_some() {
+            self.channels.early.push(data);
+            if self.channels.early.len() >= MAX_EARLY {
+                self.take_early(|_| true);
+            }
+            return;
+        }
+        self.take_channel_data(data);
+    }
+
+    fn take_channel_data(&mut self, data: ChannelData) {
+        let label = self.channels.label_of(data.id);
+        if label == Some(FRAGMENTS) {
             match self.channels.reassembly.push(self.now, &data.data) {
                 Ok(Some(message)) => {
                     self.out.events.push_back(PeerEvent::Data(message, Reliability::Reliable));
@@ -254,7 +310,7 @@ impl Peer {
             }
             return;
         }
-        let unreliable = self.channels.open_id(UNRELIABLE) == Some(data.id);
+        let unreliable = label == Some(UNRELIABLE);
         let reliability = if unreliable { Reliability::Unreliable } else { Reliability::Reliable };
         let message = if data.binary {
             DataMessage::Binary(data.data.into())

@@ -154,7 +154,9 @@ pub(super) fn fault(error: &RtcError) -> PeerFault {
             let lower = text.to_lowercase();
             let certificate = ["certificate", "signature", "cipher", "rsa"];
             if certificate.iter().any(|word| lower.contains(word)) {
-                PeerFault::Incompatible(format!("its certificate or cipher: {text}"))
+                PeerFault::Incompatible(format!(
+                    "its certificate or cipher, where ECDSA is needed (no RSA): {text}"
+                ))
             } else {
                 PeerFault::Misbehaved(format!("DTLS: {text}"))
             }
