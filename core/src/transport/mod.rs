@@ -160,6 +160,7 @@ impl Transport {
 
     /// The next datagram to send. What cannot be sent now may be dropped: the network loses datagrams too.
     #[must_use]
+    #[inline]
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
         let transmit = self.queues.transmits.pop_front()?;
         self.counts.datagrams_out += 1;
@@ -169,6 +170,7 @@ impl Transport {
     /// The next resource to see to, in order. Sockets are closed only after all datagrams that were to be
     /// sent from them have been fetched.
     #[must_use]
+    #[inline]
     pub fn poll_command(&mut self) -> Option<IoCommand> {
         if !self.queues.transmits.is_empty()
             && matches!(self.queues.commands.front(), Some(IoCommand::CloseUdp { .. }))
@@ -180,12 +182,14 @@ impl Transport {
 
     /// The next event.
     #[must_use]
+    #[inline]
     pub fn poll_event(&mut self) -> Option<Event> {
         self.queues.poll_event()
     }
 
     /// The next frame of media: audio at its playout time, video as it arrived.
     #[must_use]
+    #[inline]
     pub fn poll_media(&mut self) -> Option<Media> {
         self.queues.poll_media()
     }
@@ -197,6 +201,7 @@ impl Transport {
 
     /// What became of a command.
     #[must_use]
+    #[inline]
     pub fn poll_outcome(&mut self) -> Option<Outcome> {
         self.queues.outcomes.pop_front()
     }

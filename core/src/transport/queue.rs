@@ -104,6 +104,7 @@ impl Queues {
         self.events = kept;
     }
 
+    #[inline]
     pub(super) fn poll_event(&mut self) -> Option<Event> {
         if self.lagged != (0, 0) {
             let (media, data) = std::mem::take(&mut self.lagged);
@@ -117,6 +118,7 @@ impl Queues {
         Some(event)
     }
 
+    #[inline]
     pub(super) fn poll_media(&mut self) -> Option<Media> {
         self.media.pop_front()
     }

@@ -174,8 +174,10 @@ pub(crate) fn of_versions(files: &[Source]) -> Vec<String> {
     };
     let mut wrong = Vec::new();
     for file in files.iter().filter(|file| file.path != "Cargo.toml") {
-        if file.path.ends_with("Cargo.toml") && !file.text.contains("rust-version.workspace = true")
-        {
+        // A workspace of its own has none to take it from: nothing of it is built with the project.
+        let member = !file.text.lines().any(|line| line == "[workspace]");
+        let takes = file.text.contains("rust-version.workspace = true");
+        if file.path.ends_with("Cargo.toml") && member && !takes {
             wrong.push(format!("{}: it does not take the workspace's rust-version", file.path));
         }
         if file.text.split(|c: char| !c.is_ascii_digit() && c != '.').any(|part| part == version) {
