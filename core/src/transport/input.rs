@@ -114,11 +114,9 @@ impl Transport {
         self.queues.commands.extend(closing);
         self.phase = Phase::New;
         self.start_deadline = None;
-        self.signaling = crate::signaling::Client::new(
-            super::announce(&self.config, &self.id),
-            self.rng.fork("signaling again"),
-            now,
-        );
+        self.starts += 1;
+        let rng = self.rng.fork(&format!("signaling {}", self.starts));
+        self.signaling = self.signaling.again(super::announce(&self.config, &self.id), rng, now);
         self.queues.outcomes.push_back(Outcome::Started(Err(error)));
     }
 }
