@@ -12,6 +12,7 @@ mod event;
 mod info;
 mod input;
 mod list;
+mod merge;
 mod mesh;
 mod outgoing;
 mod playout;
