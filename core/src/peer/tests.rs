@@ -367,3 +367,47 @@ fn channels_without_end_are_a_fault() {
     let failed = |event: &PeerEvent| matches!(event, PeerEvent::Failed(PeerFault::Misbehaved(_)));
     assert_eq!(pair.events[0].iter().filter(|event| failed(event)).count(), 1);
 }
+
+#[test]
+fn datagrams_of_another_connection_disturb_neither() {
+    let mut pairs = [Pair::connected(true), Pair::new(true)];
+    let opus: Arc<[u8]> = vec![0xf8, 0xff, 0xfe].into();
+    pairs[1].now = pairs[0].now;
+    let now = pairs[0].now;
+    pairs[1].peers[0].negotiate(now);
+    for step in 0..150u64 {
+        let now = now + Duration::from_millis(20 * step);
+        for pair in 0..2 {
+            for n in 0..2 {
+                pairs[pair].peers[n].handle_timeout(now);
+                let _ = pairs[pair].peers[n].write_audio(now, now, 960 * step, &opus, None);
+                while let Some(signal) = pairs[pair].peers[n].poll_signal() {
+                    let to = &mut pairs[pair].peers[1 - n];
+                    match signal {
+                        Signal::Offer { request, sdp } => to.handle_offer(now, &request, &sdp),
+                        Signal::Answer { request, sdp } => to.handle_answer(now, &request, &sdp),
+                        Signal::Candidate { request, candidate, .. } => {
+                            to.handle_candidate(now, &request, &candidate);
+                        }
+                    }
+                }
+                while let Some(out) = pairs[pair].peers[n].poll_transmit() {
+                    let stun = out.payload[0] < 4;
+                    for (other, p) in pairs.iter_mut().enumerate() {
+                        if other == pair || !stun {
+                            let to = &mut p.peers[1 - n];
+                            to.handle_datagram(now, out.remote, out.local, &out.payload);
+                        }
+                    }
+                }
+            }
+        }
+    }
+    for pair in &mut pairs {
+        for peer in &mut pair.peers {
+            let events: Vec<_> = std::iter::from_fn(|| peer.poll_event()).collect();
+            assert!(peer.is_connected(), "{events:?}");
+            assert!(peer.figures().audio_packets_in > 100, "{}", peer.figures().audio_packets_in);
+        }
+    }
+}
