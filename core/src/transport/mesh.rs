@@ -438,6 +438,10 @@ impl Transport {
             connection.peer.withdraw(now, request);
             return;
         }
+        if connection.request() != Some(request) {
+            // An answer to an offer that the other side has replaced by another one meanwhile.
+            return;
+        }
         if reason == Some("peer_not_found") {
             // It left just now: the word of it is on its way.
             if std::mem::take(&mut remote.wanted) {
