@@ -57,6 +57,7 @@ fn main() -> ExitCode {
             Command::Signal(args) => signal::run(args).await,
         }
     });
+    output::finish();
     outcome.unwrap_or_else(|error| failure(error.as_ref()))
 }
 
@@ -93,7 +94,8 @@ fn complain(text: &str) {
 
 fn log_to_stderr(verbose: u8) {
     let level = match verbose {
-        0 => "warn",
+        // What a stranger sends is no warning: libraries beneath see it otherwise.
+        0 => "warn,str0m=error,sctp_proto=off",
         1 => "info",
         2 => "debug",
         _ => "trace",

@@ -34,6 +34,10 @@ const LOW_WATER: usize = 256 * 1024;
 /// round trip.
 const WINDOW: (usize, usize) = (32 * 1024, 1024 * 1024);
 
+/// The other side may use a channel of ours as soon as it knows of it, and its word that it is open can
+/// come later than what it sends (RFC 8832, section 6). So many messages wait for that.
+const MAX_EARLY: usize = 64;
+
 /// Why a message was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DataRefused {
@@ -71,7 +75,7 @@ pub(super) struct Channels {
     own: bool,
     section: bool,
     max_message: usize,
-    ids: [Slot; 3],
+    pub(super) ids: [Slot; 3],
     missing_at: Option<Instant>,
     outgoing: Outgoing,
     reassembly: Reassembly,
@@ -79,12 +83,14 @@ pub(super) struct Channels {
     /// Told to the application as high: it waits for the low-water event.
     high: bool,
     window: Window,
+    /// Messages that came over a channel of ours before the other side's word that it is open.
+    early: Vec<ChannelData>,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
-struct Slot {
+pub(super) struct Slot {
     requested: Option<ChannelId>,
-    open: Option<ChannelId>,
+    pub(super) open: Option<ChannelId>,
 }
 
 struct Window {
@@ -108,7 +114,13 @@ impl Channels {
             scratch: Vec::new(),
             high: false,
             window: Window { size: WINDOW.0, written: 0, acknowledged: 0, next: None },
+            early: Vec::new(),
         }
+    }
+
+    /// Whether this is a channel of ours that can be read from, but not written to.
+    fn is_opening(&self, id: ChannelId) -> bool {
+        self.ids.iter().any(|slot| slot.requested == Some(id) && slot.open.is_none())
     }
 
     fn slot(&mut self, label: &str) -> Option<&mut Slot> {
@@ -154,8 +166,10 @@ impl Channels {
     }
 
     pub(super) fn described(&mut self, description: &Description) {
+        // The engine keeps to the first limit that it learns, so what is said later does not count.
+        let first = description.application && !self.section;
         self.section |= description.application;
-        if description.application {
+        if first {
             self.max_message = match description.max_message_size {
                 0 => DataMessage::MAX_SIZE,
                 size => size.min(DataMessage::MAX_SIZE),
@@ -207,6 +221,8 @@ impl Peer {
     /// towards a foreign peer, which may treat it as a second `data`.
     pub(super) fn open_missing(&mut self, now: Instant) {
         self.channels.missing_at = None;
+        // A side that never says that a channel is open is heard all the same.
+        self.take_early(|_| true);
         let wanted: &[&str] =
             if self.channels.own { &[DATA, UNRELIABLE, FRAGMENTS] } else { &[DATA] };
         let labels = self.channels.absent(wanted);
@@ -238,11 +254,30 @@ impl Peer {
                 _ => FRAGMENTS,
             };
             self.out.events.push_back(PeerEvent::ChannelOpen(label));
+            self.take_early(|early| early == id);
+        }
+    }
+
+    /// Whoever is told of a message can answer it: those that came too early for that follow now.
+    fn take_early(&mut self, of: impl Fn(ChannelId) -> bool) {
+        for data in self.channels.early.extract_if(.., |data| of(data.id)).collect::<Vec<_>>() {
+            self.take_channel_data(data);
         }
     }
 
     pub(super) fn on_channel_data(&mut self, data: ChannelData) {
         self.figures.messages_in += 1;
+        if self.channels.is_opening(data.id) {
+            self.channels.early.push(data);
+            if self.channels.early.len() >= MAX_EARLY {
+                self.take_early(|_| true);
+            }
+            return;
+        }
+        self.take_channel_data(data);
+    }
+
+    fn take_channel_data(&mut self, data: ChannelData) {
         let fragments = self.channels.open_id(FRAGMENTS) == Some(data.id);
         if fragments {
             match self.channels.reassembly.push(self.now, &data.data) {

@@ -26,6 +26,10 @@ const STATS_INTERVAL: Duration = Duration::from_secs(1);
 const STUN_MAX_RTO: Duration = Duration::from_secs(1);
 const STUN_RETRANSMITS: usize = 5;
 
+/// The largest plain data message that is taken, in bytes: `a=max-message-size` (RFC 8841, section 6.1).
+/// Its parts are kept until it is whole, within the receive window of 1 MiB.
+const MAX_MESSAGE: u32 = 512 * 1024;
+
 /// What all peers of a transport share: the cryptographic provider, with its configuration built
 /// once, and one certificate.
 #[derive(Clone)]
@@ -80,6 +84,7 @@ impl Engine {
             // Order is restored by the jitter buffer: the engine's own would hold back what follows a loss.
             .set_reordering_size_audio(0)
             .set_send_buffer_video(config.retransmission_packets)
+            .set_sctp_max_message_size(MAX_MESSAGE)
             // The bound that counts is kept per channel, by us: the engine's must not refuse one
             // message of the largest size.
             .set_sctp_max_buffered_amount(DataMessage::MAX_SIZE + 1024 * 1024)

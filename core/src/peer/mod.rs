@@ -7,6 +7,8 @@
 mod channels;
 mod drive;
 mod engine;
+#[cfg(test)]
+mod foreign_tests;
 mod fragment;
 mod media;
 mod negotiation;
@@ -227,6 +229,9 @@ impl Peer {
         payload: &[u8],
     ) {
         self.figures.bytes_in += payload.len() as u64;
+        if self.negotiation.holds(local, remote, payload) {
+            return;
+        }
         self.receive(now, local, remote, payload);
         self.follow_up(now);
     }
@@ -297,8 +302,9 @@ impl Peer {
         if self.state == State::Closed {
             return None;
         }
-        let engine = self.next.map(|at| Deadline::new(at, "engine"));
-        Deadline::earliest(engine, self.channels.poll_timeout())
+        let mut earliest = self.channels.poll_timeout();
+        Deadline::consider(&mut earliest, self.next, "engine");
+        earliest
     }
 
     pub(crate) fn state(&self) -> State {

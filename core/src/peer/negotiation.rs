@@ -10,13 +10,16 @@ use str0m::media::{Direction, MediaKind};
 use str0m::net::Protocol;
 
 use super::sdp::{self, Description};
-use super::{Peer, PeerConfig, Signal, State};
+use super::{Outbound, Peer, PeerConfig, Signal, State};
 use crate::error::PeerFault;
 use crate::id::RequestId;
 
 /// The most remote candidates of one negotiation: what real peers send is below 20, and each costs
 /// checks with every address of ours.
 const MAX_CANDIDATES: usize = 64;
+
+/// The most datagrams that wait for an answer: an association begins with two.
+const MAX_HELD: usize = 16;
 
 /// The state of offer and answer, and what is still wished for.
 pub(super) struct Negotiation {
@@ -28,9 +31,13 @@ pub(super) struct Negotiation {
     current: Option<RequestId>,
     /// Candidates of our offer that overtook its answer.
     early: Vec<String>,
-    candidates: usize,
-    unresolved: usize,
+    /// Datagrams that overtook the answer which says how to take them.
+    held: Vec<Outbound>,
+    pub(super) candidates: usize,
+    pub(super) unresolved: usize,
     mid: Option<String>,
+    /// The first offer was ours: we are the controlling side (RFC 8445, section 6.1.1).
+    first: bool,
     wishes: Wishes,
 }
 
@@ -38,6 +45,8 @@ struct Offered {
     request: RequestId,
     pending: SdpPendingOffer,
     wishes: Wishes,
+    /// It brings the first data section, to a connection that stands.
+    first_data: bool,
 }
 
 /// What the next offer should bring. A wish is forgotten only when an answer or an offer of the
@@ -72,9 +81,11 @@ impl Negotiation {
             remote: None,
             current: None,
             early: Vec::new(),
+            held: Vec::new(),
             candidates: 0,
             unresolved: 0,
             mid: None,
+            first: false,
             wishes: Wishes {
                 audio: config.audio,
                 video: config.video,
@@ -102,6 +113,20 @@ impl Negotiation {
 
     pub(super) fn remote(&self) -> Option<&Description> {
         self.remote.as_ref()
+    }
+
+    /// Keeps what comes over DTLS while the first data section of a live connection has no answer. It is
+    /// the SCTP association of whoever has already answered: the engine would take it with the default
+    /// limit of message sizes in place of the answer's (docs/upstream.md).
+    pub(super) fn holds(&mut self, local: SocketAddr, remote: SocketAddr, payload: &[u8]) -> bool {
+        // RFC 7983: the first bytes of DTLS.
+        let is_dtls = payload.first().is_some_and(|first| (20..=63).contains(first));
+        let awaited = self.offered.as_ref().is_some_and(|offered| offered.first_data);
+        let holds = is_dtls && awaited && self.held.len() < MAX_HELD;
+        if holds {
+            self.held.push(Outbound { local, remote, payload: payload.into() });
+        }
+        holds
     }
 
     pub(super) fn wish_data(&mut self) {
@@ -140,11 +165,10 @@ impl Peer {
         }
     }
 
-    /// Whether a description belongs to this very connection: another session id is a peer that has
-    /// begun anew (a reloaded page).
+    /// Whether a description belongs to this very connection: another one is of a peer that has begun anew.
     pub(crate) fn continues(&self, sdp: &str) -> bool {
-        let known = self.negotiation.remote.as_ref().and_then(|remote| remote.session.as_ref());
-        known.is_none_or(|known| sdp::scan(sdp).session.as_ref() == Some(known))
+        let known = self.negotiation.remote.as_ref();
+        known.is_none_or(|known| sdp::scan(sdp).continues(known))
     }
 
     /// Makes an offer of all that is wished and not there yet.
@@ -157,6 +181,7 @@ impl Peer {
             // The new credentials are the engine's own: from our generator all the same.
             fastrand::seed(self.rng.next_u64());
         }
+        let lines = self.locals_for_description(now);
         let offer = self.drive(now, |peer| Ok(peer.apply(wishes)));
         self.described = true;
         match offer {
@@ -164,10 +189,12 @@ impl Peer {
                 let Some(request) = RequestId::new(self.rng.hex(16)) else { return };
                 self.negotiation.mid = sdp::first_mid(&sdp);
                 self.negotiation.early.clear();
+                let first_data =
+                    wishes.data && self.has_description() && !self.channels.has_section();
                 self.negotiation.offered =
-                    Some(Offered { request: request.clone(), pending, wishes });
+                    Some(Offered { request: request.clone(), pending, wishes, first_data });
                 self.out.signals.push_back(Signal::Offer { request, sdp });
-                self.trickle_all(now);
+                self.trickle_all(now, lines);
             }
             // Nothing needs a negotiation: what was wished is there.
             Some(None) => self.negotiation.wishes = Wishes::default(),
@@ -216,6 +243,8 @@ impl Peer {
             }
             self.roll_back(now);
         }
+        self.initiate_sctp(now, text);
+        let lines = self.locals_for_description(now);
         let Some(answer) = self.drive(now, |peer| peer.rtc.sdp_api().accept_offer(offer)) else {
             return;
         };
@@ -226,7 +255,7 @@ impl Peer {
         self.negotiation.wishes.restart = false;
         self.settle();
         self.out.signals.push_back(Signal::Answer { request: request.clone(), sdp });
-        self.trickle_all(now);
+        self.trickle_all(now, lines);
     }
 
     /// Drops our offer. Before the first exchange the connection begins anew, so that nothing of
@@ -236,6 +265,7 @@ impl Peer {
         self.negotiation.offered = None;
         self.media.rolled_back();
         self.channels.rolled_back();
+        self.receive_held(now);
         if self.negotiation.remote.is_none() {
             match self.engine.build(&self.config, &mut self.rng, now) {
                 Ok(rtc) => {
@@ -249,7 +279,7 @@ impl Peer {
 
     /// Our offer will get no answer (the server refused it, or time is up): a live connection goes on
     /// without what it would have brought. Gives whether it was the offer under way.
-    pub(crate) fn withdraw(&mut self, request: &RequestId) -> bool {
+    pub(crate) fn withdraw(&mut self, now: Instant, request: &RequestId) -> bool {
         let Some(offered) = self.negotiation.offered.take_if(|o| o.request == *request) else {
             return false;
         };
@@ -257,6 +287,7 @@ impl Peer {
         self.channels.rolled_back();
         let left = &mut self.negotiation.wishes;
         *left = left.without(offered.wishes);
+        self.receive_held(now);
         true
     }
 
@@ -272,6 +303,8 @@ impl Peer {
             return self.refuse_description("answer", parsed.ok().and_then(Result::err));
         };
         let Offered { pending, wishes, .. } = offered;
+        self.negotiation.first |= self.negotiation.remote.is_none();
+        self.initiate_sctp(now, text);
         let accepted = self.drive(now, |peer| peer.rtc.sdp_api().accept_answer(pending, answer));
         if accepted.is_none() {
             return;
@@ -282,8 +315,33 @@ impl Peer {
         *left = left.without(wishes);
         self.media.answered();
         self.settle();
+        self.receive_held(now);
         for candidate in std::mem::take(&mut self.negotiation.early) {
             self.add_remote(now, &candidate);
+        }
+    }
+
+    /// Begins the SCTP association where the other side may wait for it.
+    ///
+    /// Either side may (RFC 8841, section 10.2), and most stacks begin on both. The engine begins as DTLS
+    /// client alone, some stacks (werift) as ICE's controlling side alone: with an offer of ours and an
+    /// active answer both would wait for ever. Begun this way, the engine never learns the other side's
+    /// limit and keeps to the default one, so it is done only where that loses nothing (docs/upstream.md).
+    fn initiate_sctp(&mut self, now: Instant, remote: &str) {
+        let description = sdp::scan(remote);
+        let small = (1..=sdp::DEFAULT_MAX_MESSAGE_SIZE).contains(&description.max_message_size);
+        let waits = self.negotiation.first && description.application && small;
+        if waits && !self.config.remote_is_rtcmesh && !self.channels.has_section() {
+            self.drive(now, |peer| {
+                peer.rtc.direct_api().start_sctp(true);
+                Ok(())
+            });
+        }
+    }
+
+    fn receive_held(&mut self, now: Instant) {
+        for Outbound { local, remote, payload } in std::mem::take(&mut self.negotiation.held) {
+            self.receive(now, local, remote, &payload);
         }
     }
 
@@ -300,10 +358,11 @@ impl Peer {
         self.described = true;
         let description = sdp::scan(sdp);
         self.channels.described(&description);
+        let described = description.candidates;
         self.negotiation.remote = Some(description);
         if self.negotiation.current.as_ref() != Some(request) {
             self.negotiation.current = Some(request.clone());
-            self.negotiation.candidates = 0;
+            (self.negotiation.candidates, self.negotiation.unresolved) = described;
         }
     }
 
@@ -356,12 +415,25 @@ impl Peer {
             }
             // Transports that are not spoken here are no error.
             Ok(_) => {}
-            Err(_) if is_name(text) => self.negotiation.unresolved += 1,
+            Err(_) if sdp::is_name(text) => self.negotiation.unresolved += 1,
             Err(_) => self.figures.malformed += 1,
         }
     }
 
-    fn trickle_all(&mut self, now: Instant) {
+    /// Makes candidates of what is known, so that the description has them too: a foreign peer may take none
+    /// that come later (RFC 8838, section 4.3, half trickle). They are told all the same, for the others.
+    fn locals_for_description(&mut self, now: Instant) -> Vec<String> {
+        if self.config.remote_is_rtcmesh {
+            return Vec::new();
+        }
+        let locals = self.locals.clone();
+        self.add_locals(now, &locals)
+    }
+
+    fn trickle_all(&mut self, now: Instant, lines: Vec<String>) {
+        for line in lines {
+            self.signal_candidate(line);
+        }
         let locals = self.locals.clone();
         self.trickle(now, &locals);
         self.signal_candidate(String::new());
@@ -369,15 +441,22 @@ impl Peer {
 
     /// Adds host candidates and tells the other side of them.
     pub(super) fn trickle(&mut self, now: Instant, locals: &[SocketAddr]) {
+        for line in self.add_locals(now, locals) {
+            self.signal_candidate(line);
+        }
+    }
+
+    /// Adds host candidates, and gives those that are new.
+    fn add_locals(&mut self, now: Instant, locals: &[SocketAddr]) -> Vec<String> {
+        let mut lines = Vec::new();
         for address in locals {
             let Ok(candidate) = Candidate::host(*address, "udp") else { continue };
             let line = self.drive(now, |peer| {
                 Ok(peer.rtc.add_local_candidate(candidate).map(|added| added.to_sdp_string()))
             });
-            if let Some(Some(line)) = line {
-                self.signal_candidate(line);
-            }
+            lines.extend(line.flatten());
         }
+        lines
     }
 
     fn signal_candidate(&mut self, candidate: String) {
@@ -385,11 +464,6 @@ impl Peer {
         let mid = self.negotiation.mid.clone();
         self.out.signals.push_back(Signal::Candidate { request, candidate, mid });
     }
-}
-
-/// Whether the address of a candidate is a name, as browsers send to hide it (mDNS).
-fn is_name(candidate: &str) -> bool {
-    candidate.split(' ').nth(4).is_some_and(|address| address.ends_with(".local"))
 }
 
 /// A channel of ours by its label.

@@ -1,13 +1,24 @@
 //! The few facts that are read from a remote description before the engine gets it (RFC 8866).
 
+use std::collections::BTreeSet;
+
 /// The limit where a remote description names none (RFC 8841, section 6.1).
-const DEFAULT_MAX_MESSAGE_SIZE: usize = 65_536;
+pub(super) const DEFAULT_MAX_MESSAGE_SIZE: usize = 65_536;
+
+/// The most sources that are remembered: three kinds of one track each, with repairs, have fewer.
+const MAX_SOURCES: usize = 16;
 
 /// What a remote description says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Description {
-    /// The session's id: the second field of `o=`. It stays the same as long as its connection lives.
-    pub(super) session: Option<String>,
+    /// The session's id: the second field of `o=`.
+    session: Option<String>,
+    /// The first `a=ice-ufrag`.
+    fragment: Option<String>,
+    /// The sources of media (`a=ssrc`), at most [`MAX_SOURCES`].
+    sources: BTreeSet<u32>,
+    /// How many candidates it brings, and how many of them have a name in place of an address.
+    pub(super) candidates: (usize, usize),
     /// Whether it has an application section that is not refused.
     pub(super) application: bool,
     /// The largest data message that its sender takes, in bytes; 0 means any size.
@@ -16,10 +27,32 @@ pub(super) struct Description {
     pub(super) fingerprint: Option<String>,
 }
 
+impl Description {
+    /// Whether this describes the connection that an earlier description of the same peer was about, and not
+    /// one that began anew (a reloaded page).
+    ///
+    /// The session's id should tell (RFC 9429, section 5.2.1), but werift makes a new one for each
+    /// description, and aiortc takes the time in seconds. The certificate belongs to a connection with most
+    /// stacks, with others (this one) to the process. So: the same certificate, and one more sign that
+    /// nothing but the connection itself has. ICE's fragment changes in a restart, the sources do not.
+    pub(super) fn continues(&self, earlier: &Self) -> bool {
+        let same = |a: &Option<String>, b: &Option<String>| a.is_some() && a == b;
+        // Without a certificate it describes nothing, and is refused.
+        self.fingerprint.is_none()
+            || self.fingerprint == earlier.fingerprint
+                && (same(&self.session, &earlier.session)
+                    || same(&self.fragment, &earlier.fragment)
+                    || !self.sources.is_disjoint(&earlier.sources))
+    }
+}
+
 /// Reads a description; whatever is not there stays at its default.
 pub(super) fn scan(sdp: &str) -> Description {
     let mut found = Description {
         session: None,
+        fragment: None,
+        sources: BTreeSet::new(),
+        candidates: (0, 0),
         application: false,
         max_message_size: DEFAULT_MAX_MESSAGE_SIZE,
         fingerprint: None,
@@ -40,6 +73,15 @@ pub(super) fn scan(sdp: &str) -> Description {
             found.application = true;
         } else if let Some(value) = line.strip_prefix("a=fingerprint:") {
             found.fingerprint.get_or_insert_with(|| value.trim().to_owned());
+        } else if let Some(fragment) = line.strip_prefix("a=ice-ufrag:") {
+            found.fragment.get_or_insert_with(|| fragment.trim().to_owned());
+        } else if line.starts_with("a=candidate:") {
+            found.candidates.0 += usize::from(!is_name(line));
+            found.candidates.1 += usize::from(is_name(line));
+        } else if let Some(source) = line.strip_prefix("a=ssrc:") {
+            let source = source.split(' ').next().and_then(|number| number.parse::<u32>().ok());
+            let room = found.sources.len() < MAX_SOURCES;
+            found.sources.extend(source.filter(|_| room));
         } else if let Some(size) = line.strip_prefix("a=max-message-size:")
             && in_application
         {
@@ -47,6 +89,11 @@ pub(super) fn scan(sdp: &str) -> Description {
         }
     }
     found
+}
+
+/// Whether the address of a candidate is a name, as browsers send to hide it (mDNS).
+pub(super) fn is_name(candidate: &str) -> bool {
+    candidate.split(' ').nth(4).is_some_and(|address| address.ends_with(".local"))
 }
 
 /// The media id of the first section, which candidates are named after when all are bundled.
@@ -89,6 +136,35 @@ mod tests {
         assert_eq!((found.application, found.max_message_size), (true, 262_144));
         assert_eq!(found.fingerprint.as_deref(), Some("sha-256 AA:BB"));
         assert_eq!(first_mid(sdp).as_deref(), Some("0"));
+    }
+
+    #[test]
+    fn a_connection_is_known_again_by_its_certificate_and_one_more_sign() {
+        let description = |session: &str, certificate: &str, fragment: &str, source: &str| {
+            let sdp = format!(
+                "v=0\r\no=- {session} 2 IN IP4 0.0.0.0\r\na=fingerprint:sha-256 {certificate}\r\n\
+                 m=audio 9 x 1\r\na=ice-ufrag:{fragment}\r\na=ssrc:{source} cname:x\r\n"
+            );
+            scan(&sdp)
+        };
+        let known = description("1", "AA", "f", "7");
+        let table = [
+            ("1", "AA", "f", "7", true),
+            // An ICE restart, as RFC 9429 has it, and by a stack that changes the session too.
+            ("1", "AA", "g", "7", true),
+            ("2", "AA", "g", "7", true),
+            // Something was added, by a stack that changes the session.
+            ("2", "AA", "f", "8", true),
+            // The same process, another connection.
+            ("2", "AA", "g", "8", false),
+            // A new certificate, in the same second.
+            ("1", "BB", "g", "8", false),
+        ];
+        for (session, certificate, fragment, source, continues) in table {
+            let next = description(session, certificate, fragment, source);
+            assert_eq!(next.continues(&known), continues, "{next:?}");
+        }
+        assert!(scan("").continues(&known), "it is no description");
     }
 
     #[test]

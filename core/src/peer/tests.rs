@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use str0m::channel::ChannelData;
+
 use super::warm_up::exchange;
 use super::*;
 use crate::rng::Seed;
@@ -96,9 +98,9 @@ fn own_peers_connect_with_all_channels_and_audio_both_ways() {
 #[test]
 fn a_foreign_peer_connects_too_and_has_no_fragments() {
     let mut pair = Pair::connected(false);
-    let large = DataMessage::binary(vec![1; 300 * 1024]);
+    let large = DataMessage::binary(vec![1; 600 * 1024]);
     let refused = pair.peers[0].send_data(pair.now, &Prepared::new(&large), Reliability::Reliable);
-    assert!(matches!(refused, Err(DataRefused::TooLarge { limit: 262_144, .. })), "{refused:?}");
+    assert!(matches!(refused, Err(DataRefused::TooLarge { limit: 524_288, .. })), "{refused:?}");
     let text = DataMessage::text("hello");
     pair.peers[0].send_data(pair.now, &Prepared::new(&text), Reliability::Reliable).unwrap();
     pair.run(Duration::from_millis(500));
@@ -142,6 +144,157 @@ fn a_small_message_overtakes_a_large_one() {
     assert!(pair.events[0].contains(&PeerEvent::BufferedAmountLow));
 }
 
+/// What the other side of an offer becomes when it is DTLS client and yet waits for the SCTP association,
+/// as werift does.
+fn offer_to_one_that_waits_for_the_association(pair: &mut Pair) {
+    let now = pair.now;
+    let [offerer, answerer] = &mut pair.peers;
+    offerer.negotiate(now);
+    while let Some(signal) = offerer.poll_signal() {
+        let Signal::Offer { request, sdp } = signal else { continue };
+        answerer.rtc.direct_api().start_sctp(false);
+        answerer.handle_offer(now, &request, &sdp.replace("setup:actpass", "setup:passive"));
+    }
+    while let Some(signal) = answerer.poll_signal() {
+        match signal {
+            Signal::Answer { request, sdp } => {
+                assert!(sdp.contains("a=setup:active"));
+                let sdp = sdp.replace("max-message-size:524288", "max-message-size:65536");
+                offerer.handle_answer(now, &request, &sdp);
+            }
+            Signal::Candidate { request, candidate, .. } => {
+                offerer.handle_candidate(now, &request, &candidate);
+            }
+            Signal::Offer { .. } => panic!("nobody wished for a second offer"),
+        }
+    }
+}
+
+#[test]
+fn a_side_that_waits_for_the_association_gets_one() {
+    let mut pair = Pair::new(false);
+    offer_to_one_that_waits_for_the_association(&mut pair);
+    pair.run(Duration::from_secs(3));
+    assert!(pair.peers.iter().all(Peer::is_connected));
+    for from in 0..2 {
+        let now = pair.now;
+        let send = |pair: &mut Pair, size| {
+            let message = DataMessage::binary(vec![7; size]);
+            pair.peers[from].send_data(now, &Prepared::new(&message), Reliability::Reliable)
+        };
+        send(&mut pair, 65_536).unwrap();
+        pair.run(Duration::from_secs(3));
+        assert_eq!(pair.data(1 - from).len(), 1);
+    }
+    let large = Prepared::new(&DataMessage::binary(vec![7; 65_537]));
+    let refused = pair.peers[0].send_data(pair.now, &large, Reliability::Reliable);
+    assert!(matches!(refused, Err(DataRefused::TooLarge { limit: 65_536, .. })), "{refused:?}");
+}
+
+#[test]
+fn a_data_section_that_comes_late_takes_messages_of_the_whole_size() {
+    let mut pair = Pair::new(false);
+    for peer in &mut pair.peers {
+        peer.config.data = false;
+        peer.negotiation = Negotiation::new(&peer.config);
+    }
+    pair.peers[0].negotiate(pair.now);
+    pair.run(Duration::from_secs(1));
+    let now = pair.now;
+    // This side is DTLS server: the other one, which answers, begins the association at once.
+    pair.peers[1].negotiation.wish_data();
+    pair.peers[1].negotiate(now);
+    let mut answer = None;
+    while let Some(signal) = pair.peers[1].poll_signal() {
+        if let Signal::Offer { request, sdp } = signal {
+            pair.peers[0].handle_offer(now, &request, &sdp);
+        }
+    }
+    while let Some(signal) = pair.peers[0].poll_signal() {
+        if let Signal::Answer { request, sdp } = signal {
+            answer = Some((request, sdp));
+        }
+    }
+    let mut overtook = 0;
+    while let Some(out) = pair.peers[0].poll_transmit() {
+        overtook += 1;
+        pair.peers[1].handle_datagram(now, out.remote, out.local, &out.payload);
+    }
+    assert!(overtook > 0);
+    let (request, sdp) = answer.unwrap();
+    pair.peers[1].handle_answer(now, &request, &sdp);
+    pair.run(Duration::from_secs(1));
+    let large = DataMessage::binary(vec![3; 524_288]);
+    pair.peers[1].send_data(pair.now, &Prepared::new(&large), Reliability::Reliable).unwrap();
+    pair.run(Duration::from_secs(5));
+    assert_eq!(pair.data(0), [large]);
+}
+
+#[test]
+fn messages_that_overtake_the_word_that_their_channel_is_open_follow_it() {
+    let mut pair = Pair::connected(false);
+    let now = pair.now;
+    let peer = &mut pair.peers[0];
+    let id = peer.channels.ids[0].open.take().unwrap();
+    let other = peer.channels.ids[1].open.unwrap();
+    let message = |id, text: &str| ChannelData { id, binary: false, data: text.into() };
+    peer.on_channel_data(message(id, "early"));
+    peer.on_channel_data(message(id, "too"));
+    assert_eq!(peer.poll_event(), None);
+    peer.on_channel_data(message(other, "another channel"));
+    peer.on_channel_open(id, "data");
+    let data = |text| PeerEvent::Data(DataMessage::text(text), Reliability::Reliable);
+    let expected = [
+        PeerEvent::Data(DataMessage::text("another channel"), Reliability::Unreliable),
+        PeerEvent::ChannelOpen("data"),
+        data("early"),
+        data("too"),
+    ];
+    assert_eq!(std::iter::from_fn(|| peer.poll_event()).collect::<Vec<_>>(), expected);
+    // Where that word never comes, they are not kept for ever.
+    peer.channels.ids[0].open = None;
+    for _ in 0..500 {
+        peer.on_channel_data(message(id, "many"));
+    }
+    peer.open_missing(now);
+    assert_eq!(
+        std::iter::from_fn(|| peer.poll_event()).filter(|e| *e == data("many")).count(),
+        500
+    );
+}
+
+#[test]
+fn a_foreign_peer_that_takes_no_later_candidates_has_them_in_the_description() {
+    for answers in [false, true] {
+        let mut pair = Pair::new(false);
+        let (now, ours) = (pair.now, if answers { 1 } else { 0 });
+        pair.peers[0].negotiate(now);
+        let mut seen = 0;
+        for from in [0, 1] {
+            let signals: Vec<_> = std::iter::from_fn(|| pair.peers[from].poll_signal()).collect();
+            for signal in &signals {
+                let other = &mut pair.peers[1 - from];
+                match signal {
+                    Signal::Offer { request, sdp } => other.handle_offer(now, request, sdp),
+                    Signal::Answer { request, sdp } => other.handle_answer(now, request, sdp),
+                    Signal::Candidate { .. } => {}
+                }
+                if let (Signal::Offer { sdp, .. } | Signal::Answer { sdp, .. }, true) =
+                    (signal, from == ours)
+                {
+                    seen += sdp.matches("a=candidate:").count();
+                }
+            }
+            let told = |signal: &&Signal| matches!(signal, Signal::Candidate { candidate, .. } if !candidate.is_empty());
+            assert_eq!(signals.iter().filter(told).count(), 1, "they are told as well");
+        }
+        assert_eq!(seen, 1);
+        assert!(pair.peers[1 - ours].tried().starts_with("1 local and 1 remote candidates"));
+        pair.run(Duration::from_secs(3));
+        assert!(pair.peers.iter().all(Peer::is_connected));
+    }
+}
+
 #[test]
 fn closing_is_seen_by_the_other_side() {
     let mut pair = Pair::connected(true);
@@ -165,4 +318,15 @@ fn garbage_is_counted_and_disturbs_nothing() {
     assert!(peer.figures().malformed > 0 && peer.figures().stale > 0);
     pair.run(Duration::from_secs(1));
     assert!(pair.peers.iter().all(Peer::is_connected));
+}
+
+#[test]
+fn our_own_speak_dtls_1_3_and_anybody_else_gets_what_everybody_knows() {
+    use str0m::crypto::dtls::ProtocolVersion;
+    for (own, version) in [(true, ProtocolVersion::DTLS1_3), (false, ProtocolVersion::DTLS1_2)] {
+        let mut pair = Pair::connected(own);
+        for peer in &mut pair.peers {
+            assert_eq!(peer.rtc.direct_api().dtls_protocol_version(), Some(version));
+        }
+    }
 }

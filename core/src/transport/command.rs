@@ -133,24 +133,6 @@ impl Transport {
         Ok(())
     }
 
-    /// Offers a video section to a peer, beside what is negotiated already.
-    ///
-    /// # Errors
-    /// [`DisconnectError`]'s reasons: not started, or no connection to such a peer.
-    pub fn offer_video(&mut self, now: Instant, peer: &str) -> Result<(), DisconnectError> {
-        let now = self.clock.advance(now);
-        if self.phase != Phase::Running {
-            return Err(DisconnectError::NotStarted);
-        }
-        let not_found = || DisconnectError::PeerNotFound(peer.into());
-        let slot = self.remotes.find(peer).ok_or_else(not_found)?;
-        let connection = self.remotes.get_mut(slot).and_then(|r| r.connection.as_deref_mut());
-        connection.ok_or_else(not_found)?.peer.wish_video(now);
-        self.settle(now, slot);
-        self.pump_signaling(now);
-        Ok(())
-    }
-
     /// Changes settings while running. Bitrates, the jitter buffer's size and the RTCP interval act on live
     /// connections at once, the codec on later ones.
     ///

@@ -367,7 +367,7 @@ impl Transport {
                 return self.end_by_peer(now, slot);
             }
             let live = connection.connected_at.is_some();
-            if live && (connection.peer.withdraw(request) || reason == "timeout") {
+            if live && (connection.peer.withdraw(now, request) || reason == "timeout") {
                 // What was offered beside the live connection came to nothing: it goes on.
                 return;
             }
@@ -434,7 +434,11 @@ impl Transport {
             return;
         };
         if connection.connected_at.is_some() {
-            connection.peer.withdraw(request);
+            connection.peer.withdraw(now, request);
+            return;
+        }
+        if connection.request() != Some(request) {
+            // An answer to an offer that the other side has replaced by another one meanwhile.
             return;
         }
         if reason == Some("peer_not_found") {

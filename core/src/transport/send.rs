@@ -145,6 +145,21 @@ impl Transport {
         Ok(())
     }
 
+    /// Offers a video section to a peer, beside what is negotiated already. Where there is one, nothing
+    /// happens.
+    ///
+    /// # Errors
+    /// [`SendError`], where there is no connection to it.
+    pub fn offer_video(&mut self, now: Instant, peer: &str) -> Result<(), SendError> {
+        let now = self.clock.advance(now);
+        let slot = self.sendable(peer)?;
+        if let Some(connection) = self.remotes.get_mut(slot).and_then(|r| r.established()) {
+            connection.peer.wish_video(now);
+        }
+        self.settle(now, slot);
+        Ok(())
+    }
+
     fn default_reliability(&self) -> Reliability {
         match self.config.data_channel_mode {
             DataChannelMode::Reliable => Reliability::Reliable,

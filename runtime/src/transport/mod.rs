@@ -218,6 +218,14 @@ impl<R: Runtime> WebRtcTransport<R> {
         self.handle.shared().lock().machine.buffered_amount(id)
     }
 
+    /// Offers a video section to a peer, beside what is negotiated already.
+    ///
+    /// # Errors
+    /// [`SendError`], where there is no connection to it.
+    pub fn offer_video(&self, id: &str) -> Result<(), SendError> {
+        self.handle.shared().command(|state, now| state.machine.offer_video(now, id))
+    }
+
     /// Asks a peer for a keyframe of the video that it sends.
     ///
     /// # Errors
