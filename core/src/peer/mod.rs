@@ -10,6 +10,8 @@ mod engine;
 #[cfg(test)]
 mod foreign_tests;
 mod fragment;
+#[cfg(test)]
+mod hostile_tests;
 mod media;
 mod negotiation;
 mod sdp;
@@ -344,6 +346,12 @@ impl Peer {
     /// The certificate's fingerprint that the other side's description stated and its DTLS proved.
     pub(crate) fn remote_fingerprint(&self) -> Option<&str> {
         self.negotiation.remote().and_then(|remote| remote.fingerprint.as_deref())
+    }
+
+    /// Panics inside the engine's turn.
+    #[cfg(feature = "sim")]
+    pub(crate) fn break_engine(&mut self, now: Instant) {
+        self.drive(now, |_| -> Result<(), _> { panic!("the engine is broken on purpose") });
     }
 
     /// The engine, for comparing our demultiplexer with its naive scan.
