@@ -7,5 +7,8 @@ pub mod arguments;
 pub mod engine;
 pub mod frames;
 pub mod measure;
+pub mod memory;
+pub mod mesh;
 pub mod ours;
 pub mod packet;
+pub mod talk;

@@ -83,8 +83,13 @@ fn failure(error: &dyn std::error::Error) -> ExitCode {
         }
         cause = error.source();
     }
-    eprintln!("rtcmesh: {text}");
+    complain(&text);
     ExitCode::FAILURE
+}
+
+/// Tells what went wrong.
+fn complain(text: &str) {
+    eprintln!("rtcmesh: {}", output::harmless(text));
 }
 
 fn log_to_stderr(verbose: u8) {

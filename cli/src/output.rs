@@ -32,7 +32,7 @@ impl Output {
     /// A line for people alone.
     pub(crate) fn note(self, text: impl fmt::Display) {
         if !self.json {
-            write_line(&mut io::stdout().lock(), text);
+            write_line(&mut io::stdout().lock(), harmless(&text.to_string()));
         }
     }
 
@@ -42,6 +42,15 @@ impl Output {
             LINES.get_or_init(|| Lines::to(io::stdout())).write(object.to_string());
         }
     }
+}
+
+/// A text without what commands a terminal: parts of it may come from a peer or a server.
+pub(crate) fn harmless(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    out
 }
 
 static LINES: OnceLock<Lines> = OnceLock::new();
@@ -138,5 +147,11 @@ mod tests {
         let text = String::from_utf8(written.try_iter().collect()).unwrap();
         let expected: Vec<String> = (0..MAX_WAITING).map(|n| n.to_string()).collect();
         assert_eq!(text.lines().collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn nothing_that_is_shown_commands_the_terminal() {
+        assert_eq!(harmless("\u{1b}[31mred\r\n\u{9b}1m"), "\\u{1b}[31mred\\r\\n\\u{9b}1m");
+        assert_eq!(harmless("\u{25cf} \"h\u{e9}\""), "\u{25cf} \"h\u{e9}\"");
     }
 }

@@ -96,7 +96,7 @@ impl Limits {
 }
 
 /// An origin as browsers state it (RFC 6454, section 6.2): a scheme, a host, perhaps a port, and no more.
-fn origin(text: &str) -> Result<String, String> {
+pub(crate) fn origin(text: &str) -> Result<String, String> {
     let shown = text.trim_end_matches('/');
     match shown.split_once("://") {
         Some((scheme, host))

@@ -175,6 +175,20 @@ async fn nobody_there_is_a_failure_with_a_summary() {
     assert_eq!(lines[0]["peers"][0]["connected_ms"], Value::Null);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_that_is_taken_ends_it_with_a_summary_and_the_reason() {
+    let room = Room::open();
+    let holder = WebRtcTransport::new(Config::new(&room.url).peer_id("me")).unwrap();
+    holder.start().await.unwrap();
+    let output = timeout(LIMIT, room.join("me", &[]).output()).await.expect("it hangs").unwrap();
+    let (stdout, stderr) = (output.stdout, String::from_utf8(output.stderr).unwrap());
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("taken"), "{stderr}");
+    let summary: Value = serde_json::from_slice(&stdout).unwrap();
+    assert_eq!((&summary["event"], &summary["id"]), (&"summary".into(), &"me".into()));
+    holder.shutdown().await;
+}
+
 #[test]
 fn every_peer_of_the_demo_hears_every_other_one() {
     let words = ["demo", "--peers", "3", "--seconds", "4", "--port", "0", "--json"];

@@ -1,5 +1,6 @@
 //! What passes between the core and the world: datagrams, and resources asked for as data.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 pub use crate::id::{LinkId, SocketId};
@@ -26,8 +27,11 @@ pub struct Transmit {
     pub payload: Vec<u8>,
 }
 
-/// A resource that the core asks its adapter for. Each is answered by an [`IoEvent`], but the closing ones.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A resource that the core asks its adapter for. Each is answered by an [`IoEvent`], but sending and closing.
+///
+/// Its `Debug` form shows neither texts, since one of them holds a token and a session key, nor URLs, which
+/// may hold a password.
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IoCommand {
     /// Report the addresses of the interfaces that are up now, and again whenever they change:
@@ -68,8 +72,22 @@ pub enum IoCommand {
     },
 }
 
-/// The adapter's report about a resource.
-#[derive(Debug, Clone, Copy)]
+impl fmt::Debug for IoCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WatchInterfaces => f.write_str("WatchInterfaces"),
+            Self::BindUdp { socket, addr } => write!(f, "BindUdp({socket}, {addr})"),
+            Self::CloseUdp { socket } => write!(f, "CloseUdp({socket})"),
+            Self::OpenLink { link, .. } => write!(f, "OpenLink({link})"),
+            Self::SendLink { link, text } => write!(f, "SendLink({link}, {} bytes)", text.len()),
+            Self::CloseLink { link, code } => write!(f, "CloseLink({link}, {code})"),
+        }
+    }
+}
+
+/// The adapter's report about a resource. Its `Debug` form does not show the texts of links, one of which
+/// holds a session key.
+#[derive(Clone, Copy)]
 #[non_exhaustive]
 pub enum IoEvent<'a> {
     /// The addresses of all interfaces that are up, loopback included.
@@ -109,4 +127,36 @@ pub enum IoEvent<'a> {
         /// Why, for logs and errors.
         reason: &'a str,
     },
+}
+
+impl fmt::Debug for IoEvent<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Interfaces(addresses) => write!(f, "Interfaces({addresses:?})"),
+            Self::UdpBound { socket, local } => write!(f, "UdpBound({socket}, {local})"),
+            Self::UdpFailed { socket, error } => write!(f, "UdpFailed({socket}, {error:?})"),
+            Self::LinkUp { link } => write!(f, "LinkUp({link})"),
+            Self::LinkText { link, text } => write!(f, "LinkText({link}, {} bytes)", text.len()),
+            Self::LinkDown { link, code, reason } => {
+                write!(f, "LinkDown({link}, {code:?}, {reason:?})")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_do_not_print() {
+        let link = LinkId(7);
+        let text = r#"{"session_key":"secret","token":"secret"}"#;
+        let commands = [
+            IoCommand::SendLink { link, text: text.to_owned() },
+            IoCommand::OpenLink { link, url: "wss://user:secret@host/secret?secret".to_owned() },
+        ];
+        let printed = format!("{commands:?} {:?}", IoEvent::LinkText { link, text });
+        assert!(!printed.contains("secret") && printed.contains("41 bytes"), "{printed}");
+    }
 }

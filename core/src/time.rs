@@ -27,6 +27,16 @@ impl Deadline {
             (a, b) => a.or(b),
         }
     }
+
+    /// Puts a timer in the place of `earliest` where it runs and is due before it: asked after every packet,
+    /// it makes no deadline of a timer that is not the first.
+    pub(crate) fn consider(earliest: &mut Option<Self>, at: Option<Instant>, why: &'static str) {
+        if let Some(at) = at
+            && earliest.is_none_or(|earliest| at < earliest.at)
+        {
+            *earliest = Some(Self::new(at, why));
+        }
+    }
 }
 
 /// A monotonic clock that never steps back, with its mapping to the Unix epoch.

@@ -13,6 +13,7 @@
 //! ```
 
 mod host;
+mod network;
 mod world;
 
 pub use host::Host;

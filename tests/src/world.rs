@@ -1,6 +1,6 @@
 //! The world: virtual time, the network, the signaling server.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use rtcmesh_core::signaling::{Server, ServerCommand, ServerConfig};
 use rtcmesh_core::transport::{Outcome, PeerState, Transport};
 
 use crate::host::Host;
+use crate::network::{Network, Weather};
 
 /// What is on its way.
 #[derive(Debug)]
@@ -31,8 +32,14 @@ pub struct World {
     pub hosts: Vec<Host>,
     /// How long a datagram is under way, one way.
     pub latency: Duration,
+    /// By how much longer it may take, each by chance: datagrams overtake each other.
+    pub jitter: Duration,
+    /// The share of datagrams that are lost, by chance, 0 to 1.
+    pub loss: f64,
     /// How long a signaling message is under way, one way.
     pub signaling_latency: Duration,
+    /// By how much longer it may take, each by chance; those of one link keep their order.
+    pub signaling_jitter: Duration,
     /// Every datagram with this number, counted over all hosts, is lost; `None`: none.
     pub lose_every: Option<u64>,
     /// Whether the signaling server can be reached.
@@ -43,9 +50,7 @@ pub struct World {
     now: Instant,
     queue: BTreeMap<(Instant, u64), Delivery>,
     sequence: u64,
-    datagrams: u64,
-    /// Pairs of hosts between which nothing passes.
-    cut: BTreeSet<(usize, usize)>,
+    network: Network,
     /// The client's end of each of the server's links.
     clients: BTreeMap<LinkId, (usize, LinkId)>,
     next_link: u64,
@@ -85,7 +90,10 @@ impl World {
         Self {
             hosts: Vec::new(),
             latency: Duration::from_millis(1),
+            jitter: Duration::ZERO,
+            loss: 0.0,
             signaling_latency: Duration::from_millis(1),
+            signaling_jitter: Duration::ZERO,
             lose_every: None,
             signaling_reachable: true,
             server,
@@ -94,8 +102,7 @@ impl World {
             now: start,
             queue: BTreeMap::new(),
             sequence: 0,
-            datagrams: 0,
-            cut: BTreeSet::new(),
+            network: Network::new(seed),
             clients: BTreeMap::new(),
             next_link: 0,
         }
@@ -153,12 +160,12 @@ impl World {
 
     /// Nothing passes between these two any more, or again.
     pub fn cut(&mut self, a: usize, b: usize, cut: bool) {
-        let pair = (a.min(b), a.max(b));
-        if cut {
-            self.cut.insert(pair);
-        } else {
-            self.cut.remove(&pair);
-        }
+        self.network.cut(a, b, cut);
+    }
+
+    /// Datagrams between these two take this long, one way, instead of [`World::latency`].
+    pub fn set_latency(&mut self, a: usize, b: usize, latency: Duration) {
+        self.network.set_latency(a, b, latency);
     }
 
     /// A host is gone without a word: nothing more comes out of it or gets into it.
@@ -279,6 +286,13 @@ impl World {
         self.queue.insert((self.now + after, self.sequence), delivery);
     }
 
+    /// Sends something on a signaling link.
+    fn tell(&mut self, server: LinkId, to_server: bool, delivery: Delivery) {
+        let (latency, jitter) = (self.signaling_latency, self.signaling_jitter);
+        let after = self.network.message(self.now, (server.0, to_server), latency, jitter);
+        self.send(after, delivery);
+    }
+
     fn owner(&self, address: SocketAddr) -> Option<usize> {
         self.hosts.iter().position(|host| host.ip == address.ip())
     }
@@ -298,23 +312,23 @@ impl World {
             host.events.extend(std::iter::from_fn(|| host.transport.poll_event()));
             host.media.extend(std::iter::from_fn(|| host.transport.poll_media()));
         }
-        // Carrying out a command may have given it something to send at once.
-        if !host.crashed && host.transport.poll_timeout().is_some_and(|due| due.at < self.start) {
-            self.drain_host(index);
-        }
     }
 
     fn transmit(&mut self, index: usize, transmit: Transmit) {
         let Some(from) = self.hosts[index].sockets.get(&transmit.socket).copied() else { return };
-        self.datagrams += 1;
-        let lost = self.lose_every.is_some_and(|every| self.datagrams.is_multiple_of(every));
         let Some(to_host) = self.owner(transmit.remote) else { return };
-        let pair = (index.min(to_host), index.max(to_host));
-        if lost || self.cut.contains(&pair) || self.hosts[index].crashed {
+        if self.hosts[index].crashed {
             return;
         }
+        let weather = Weather {
+            latency: self.latency,
+            jitter: self.jitter,
+            loss: self.loss,
+            lose_every: self.lose_every,
+        };
+        let Some(after) = self.network.datagram(index, to_host, &weather) else { return };
         let Transmit { remote: to, payload, .. } = transmit;
-        self.send(self.latency, Delivery::Datagram { from, to, payload });
+        self.send(after, Delivery::Datagram { from, to, payload });
     }
 
     fn carry_out(&mut self, index: usize, command: IoCommand) {
@@ -337,13 +351,13 @@ impl World {
             IoCommand::OpenLink { link, url } => self.open(index, link, &url),
             IoCommand::SendLink { link, text } => {
                 if let Some(server) = host.links.get(&link).copied() {
-                    self.send(self.signaling_latency, Delivery::ToServer { server, text });
+                    self.tell(server, true, Delivery::ToServer { server, text });
                 }
             }
             IoCommand::CloseLink { link, code } => {
                 if let Some(server) = host.links.remove(&link) {
                     let code = Some(code);
-                    self.send(self.signaling_latency, Delivery::ClosedByClient { server, code });
+                    self.tell(server, true, Delivery::ClosedByClient { server, code });
                 }
             }
             other => panic!("a command that the world does not know: {other:?}"),
@@ -373,7 +387,7 @@ impl World {
                     self.server.handle_sent(self.now, server, text.len());
                     if let Some((host, link)) = self.clients.get(&server).copied() {
                         let text = text.to_string();
-                        self.send(self.signaling_latency, Delivery::ToClient { host, link, text });
+                        self.tell(server, false, Delivery::ToClient { host, link, text });
                     }
                 }
                 ServerCommand::Ping { link } => self.server.handle_pong(self.now, link),
@@ -382,7 +396,8 @@ impl World {
                     if let Some((host, link)) = self.clients.remove(&server) {
                         let code = Some(code);
                         let closed = Delivery::ClosedByServer { host, link, code };
-                        self.send(self.signaling_latency, closed);
+                        self.tell(server, false, closed);
+                        self.network.forget(server.0);
                     }
                 }
                 other => panic!("a command that the world does not know: {other:?}"),
@@ -426,6 +441,7 @@ impl World {
                 }
             }
             Delivery::ClosedByClient { server, code } => {
+                self.network.forget(server.0);
                 if self.clients.remove(&server).is_some() {
                     self.server.handle_closed(now, server, code);
                     self.drain_server();

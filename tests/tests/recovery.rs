@@ -5,6 +5,7 @@ mod common;
 use std::time::Duration;
 
 use common::{automatic, id, mesh, talk};
+use rtcmesh_core::error::PeerFault;
 use rtcmesh_core::transport::{Event, PeerState};
 use rtcmesh_sim::World;
 
@@ -57,6 +58,29 @@ fn a_restarted_peer_is_connected_in_place_of_its_former_self() {
     world.act(again, |transport, now| transport.start(now)).unwrap();
     let back = |world: &World| world.connected(1, again) && world.connected(again, 1);
     assert!(world.run_until(back));
+}
+
+#[test]
+fn a_panic_of_one_engine_ends_its_connection_alone_and_it_is_made_anew() {
+    let mut world = mesh(7, 3);
+    for at in [0, 1, 2_000] {
+        world.run(Duration::from_millis(at));
+        world.act(0, |transport, now| transport.break_engine(now, "p1"));
+        let internal = |event: &Event| matches!(event, Event::Failed { fault: PeerFault::Internal(_), peer } if *peer == id("p1"));
+        assert!(world.hosts[0].count(internal) >= 1);
+        assert!(world.connected(0, 2) && world.connected(1, 2));
+        assert!(world.run_until(World::all_connected));
+    }
+    for host in 0..3 {
+        let ends = |event: &Event| matches!(event, Event::Failed { .. } | Event::Closed { .. });
+        let of_p2 = world.hosts[host].events.iter().filter(|event| ends(event));
+        assert_eq!(of_p2.filter(|event| event.peer() == Some(&id("p2"))).count(), 0);
+        world.hosts[host].media.clear();
+    }
+    talk(&mut world, |_| 700.0, 30);
+    for host in &world.hosts {
+        assert!(host.media.len() > 20, "{}", host.media.len());
+    }
 }
 
 #[test]

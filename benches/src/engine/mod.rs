@@ -278,24 +278,25 @@ impl End {
 
     fn drain(&mut self, sink: &mut impl Sink) {
         loop {
-            match self.rtc.poll_output().expect("the engine lives") {
-                Output::Timeout(at) => {
+            match self.rtc.poll_output() {
+                Ok(Output::Timeout(at)) => {
                     self.next = at;
                     return;
                 }
-                Output::Transmit(transmit) => sink.packet(Packet {
+                Ok(Output::Transmit(transmit)) => sink.packet(Packet {
                     from: transmit.source,
                     to: transmit.destination,
                     payload: transmit.contents,
                 }),
-                Output::Event(event) => self.on_event(event, sink),
+                Ok(Output::Event(Event::MediaData(data))) => sink.media(data),
+                Ok(Output::Event(event)) => self.on_event(event),
+                Err(error) => panic!("the engine lives: {error}"),
             }
         }
     }
 
-    fn on_event(&mut self, event: Event, sink: &mut impl Sink) {
+    fn on_event(&mut self, event: Event) {
         match event {
-            Event::MediaData(data) => sink.media(data),
             Event::Connected => self.connected = true,
             Event::ChannelOpen(..) => self.channels += 1,
             Event::MediaAdded(added) => {

@@ -19,6 +19,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::Outcome;
 use crate::figures::seconds;
 use crate::output::Output;
+use crate::signal::origin;
 use crate::stop::asked_to_stop;
 use board::{Snapshot, Voice};
 use peer::NativePeer;
@@ -60,7 +61,7 @@ pub(crate) struct Args {
     tls: bool,
     /// Let pages from this origin (like https://example.org) join too. May be repeated. The demo's own page
     /// always may.
-    #[arg(long, value_name = "ORIGIN")]
+    #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     allow_origin: Vec<String>,
 }
 
@@ -205,6 +206,7 @@ mod tests {
             (["--port", "65536"], "0..=65535"),
             (["--seconds", "0"], "above 0"),
             (["--listen", "here"], "IP address"),
+            (["--allow-origin", "example.org"], "an origin is"),
         ] {
             let error = parse(&words).unwrap_err();
             assert!(error.contains(word) && error.contains(words[0]), "{words:?}: {error}");

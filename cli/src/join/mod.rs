@@ -176,9 +176,9 @@ pub(crate) async fn run(args: Args) -> Outcome {
     let transport = WebRtcTransport::new(args.config())?.tls(args.tls()?);
     let output = Output::new(args.json);
     let session = Session::new(&args, transport, output, give_up);
-    let unfulfilled = session.run(source).await?;
+    let unfulfilled = session.run(source).await;
     for complaint in &unfulfilled {
-        eprintln!("rtcmesh: {complaint}");
+        crate::complain(complaint);
     }
     Ok(if unfulfilled.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -86,6 +86,10 @@ pub(super) struct Session {
     calls: Calls,
     results: (mpsc::UnboundedSender<CallResult>, mpsc::UnboundedReceiver<CallResult>),
     echo: Option<Echo>,
+    /// Whether it was announced.
+    started: bool,
+    /// Why signaling is over.
+    refused: Option<String>,
 }
 
 impl Session {
@@ -109,20 +113,21 @@ impl Session {
             calls: Calls::new(&named),
             results: mpsc::unbounded_channel(),
             echo: args.echo.then(Echo::default),
+            started: false,
+            refused: None,
         }
     }
 
-    /// Lives from the start to the end. The result: which wishes were not fulfilled.
+    /// Lives from the start to the end, and tells the summary whatever happens. The result: which wishes
+    /// were not fulfilled.
     ///
-    /// # Errors
-    /// [`StartError`], where signaling refuses this peer. One that is not reached is sought until the end
-    /// of the time limit.
-    pub(super) async fn run(mut self, source: Option<Source>) -> Result<Vec<String>, StartError> {
+    /// A server that refuses this peer ends it. One that is not reached is sought until the end of the
+    /// time limit.
+    pub(super) async fn run(mut self, source: Option<Source>) -> Vec<String> {
         let mut events = self.transport.events();
         // A handle of its own: the future borrows it, while the session changes.
         let starter = self.transport.clone();
         let mut starting = std::pin::pin!(starter.start());
-        let mut started = false;
         let (standing, audible) = watch::channel(false);
         let sender =
             source.map(|source| tokio::spawn(send_audio(self.transport.clone(), source, audible)));
@@ -139,15 +144,15 @@ impl Session {
                 }
             };
             tokio::select! {
-                result = &mut starting, if !started => match result {
+                result = &mut starting, if !self.started => match result {
                     Ok(()) => {
-                        started = true;
+                        self.started = true;
                         self.output.note(format_args!("{} is announced", self.id));
                     }
                     Err(StartError::Timeout { .. }) => starting.set(starter.start()),
                     Err(error) => {
-                        starter.shutdown().await;
-                        return Err(error);
+                        self.refused.get_or_insert(error.to_string());
+                        break;
                     }
                 },
                 event = events.next() => match event {
@@ -181,10 +186,12 @@ impl Session {
             self.output.note(line);
         }
         let mut unfulfilled = self.book.unfulfilled(&self.wish);
-        if !started {
-            unfulfilled.insert(0, "signaling did not answer".into());
+        match self.refused {
+            Some(reason) if !self.started => unfulfilled.insert(0, reason),
+            None if !self.started => unfulfilled.insert(0, "signaling did not answer".into()),
+            _ => {}
         }
-        Ok(unfulfilled)
+        unfulfilled
     }
 
     /// Says goodbye to everybody. What the summary tells is the state before it.
@@ -290,7 +297,10 @@ impl Session {
                 tracing::warn!("signaling is down, next attempt in {pause:.1?}: {reason}");
             }
             Event::SignalingDown { reason, retry_in: None } => {
-                tracing::error!("signaling is over: {reason}");
+                if self.started {
+                    tracing::error!("signaling is over: {reason}");
+                }
+                self.refused.get_or_insert(format!("signaling: {reason}"));
                 if !self.book.any_standing() {
                     self.phase = Phase::Over;
                 }

@@ -10,6 +10,7 @@ use super::negotiation::channel_config;
 use super::sdp::Description;
 use super::stats::PeerFigures;
 use super::{Peer, PeerConfig, PeerEvent, State};
+use crate::error::PeerFault;
 use crate::media::{DataMessage, Reliability};
 use crate::time::Deadline;
 
@@ -19,6 +20,8 @@ pub(super) const DATA: &str = "data";
 pub(super) const UNRELIABLE: &str = "data-unreliable";
 /// The reliable, ordered channel of fragments, between rtcmesh peers.
 pub(super) const FRAGMENTS: &str = "rtcmesh/1";
+/// All of them, in the order in which they are opened.
+const LABELS: [&str; 3] = [DATA, UNRELIABLE, FRAGMENTS];
 
 /// An answerer gives the offerer this long to open its channels (transport contract).
 const MISSING_AFTER: Duration = Duration::from_secs(2);
@@ -37,6 +40,9 @@ const WINDOW: (usize, usize) = (32 * 1024, 1024 * 1024);
 /// The other side may use a channel of ours as soon as it knows of it, and its word that it is open can
 /// come later than what it sends (RFC 8832, section 6). So many messages wait for that.
 const MAX_EARLY: usize = 64;
+
+/// The most channels that are open at once, of whatever label: each costs memory in the engine.
+const MAX_CHANNELS: usize = 64;
 
 /// Why a message was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +82,8 @@ pub(super) struct Channels {
     section: bool,
     max_message: usize,
     pub(super) ids: [Slot; 3],
+    /// All that are open, with the label where it is one of ours: both sides may have opened the same.
+    open: Vec<(ChannelId, Option<&'static str>)>,
     missing_at: Option<Instant>,
     outgoing: Outgoing,
     reassembly: Reassembly,
@@ -108,6 +116,7 @@ impl Channels {
             section: false,
             max_message: 0,
             ids: [Slot::default(); 3],
+            open: Vec::new(),
             missing_at: None,
             outgoing: Outgoing::default(),
             reassembly: Reassembly::default(),
@@ -124,12 +133,12 @@ impl Channels {
     }
 
     fn slot(&mut self, label: &str) -> Option<&mut Slot> {
-        let index = [DATA, UNRELIABLE, FRAGMENTS].iter().position(|known| *known == label)?;
+        let index = LABELS.iter().position(|known| *known == label)?;
         self.ids.get_mut(index)
     }
 
     fn open_id(&self, label: &str) -> Option<ChannelId> {
-        let index = [DATA, UNRELIABLE, FRAGMENTS].iter().position(|known| *known == label)?;
+        let index = LABELS.iter().position(|known| *known == label)?;
         self.ids.get(index)?.open
     }
 
@@ -144,7 +153,7 @@ impl Channels {
 
     fn absent(&self, wanted: &[&'static str]) -> Vec<&'static str> {
         let mut labels = Vec::new();
-        for (slot, label) in self.ids.iter().zip([DATA, UNRELIABLE, FRAGMENTS]) {
+        for (slot, label) in self.ids.iter().zip(LABELS) {
             if wanted.contains(&label) && slot.open.is_none() && slot.requested.is_none() {
                 labels.push(label);
             }
@@ -191,7 +200,17 @@ impl Channels {
         self.missing_at.is_some_and(|at| at <= now)
     }
 
+    /// The label of a channel that is open, or of ours that is being opened.
+    fn label_of(&self, id: ChannelId) -> Option<&'static str> {
+        if let Some((_, label)) = self.open.iter().find(|(open, _)| *open == id) {
+            return *label;
+        }
+        let mut requested = self.ids.iter().zip(LABELS);
+        requested.find(|(slot, _)| slot.requested == Some(id)).map(|(_, label)| label)
+    }
+
     pub(super) fn on_close(&mut self, id: ChannelId) {
+        self.open.retain(|(open, _)| *open != id);
         for slot in &mut self.ids {
             if slot.open == Some(id) {
                 *slot = Slot::default();
@@ -244,16 +263,18 @@ impl Peer {
     }
 
     pub(super) fn on_channel_open(&mut self, id: ChannelId, label: &str) {
+        if self.channels.open.len() >= MAX_CHANNELS {
+            let reason = format!("it opened more than {MAX_CHANNELS} data channels");
+            return self.fail(PeerFault::Misbehaved(reason));
+        }
+        let label = LABELS.into_iter().find(|known| *known == label);
+        self.channels.open.push((id, label));
+        let Some(label) = label else { return };
         let answerer = !self.negotiation.offered_first();
         let Some(slot) = self.channels.slot(label) else { return };
         // Both sides may have opened it: each keeps its first, and reads from both.
         if slot.open.is_none() {
             slot.open = Some(id);
-            let label = match label {
-                DATA => DATA,
-                UNRELIABLE => UNRELIABLE,
-                _ => FRAGMENTS,
-            };
             self.out.events.push_back(PeerEvent::ChannelOpen(label));
             self.take_early(false);
         } else if answerer && slot.open == slot.requested && label != FRAGMENTS {
@@ -276,7 +297,7 @@ impl Peer {
 
     pub(super) fn on_channel_data(&mut self, data: ChannelData) {
         self.figures.messages_in += 1;
-        if self.channels.is_opening(data.id) {
+        if self.channels.is_opening(data.id) && self.channels.missing_at.is_some() {
             self.channels.early.push(data);
             if self.channels.early.len() >= MAX_EARLY {
                 self.take_early(true);
@@ -287,8 +308,8 @@ impl Peer {
     }
 
     fn take_channel_data(&mut self, data: ChannelData) {
-        let fragments = self.channels.open_id(FRAGMENTS) == Some(data.id);
-        if fragments {
+        let label = self.channels.label_of(data.id);
+        if label == Some(FRAGMENTS) {
             match self.channels.reassembly.push(self.now, &data.data) {
                 Ok(Some(message)) => {
                     self.out.events.push_back(PeerEvent::Data(message, Reliability::Reliable));
@@ -298,7 +319,7 @@ impl Peer {
             }
             return;
         }
-        let unreliable = self.channels.open_id(UNRELIABLE) == Some(data.id);
+        let unreliable = label == Some(UNRELIABLE);
         let reliability = if unreliable { Reliability::Unreliable } else { Reliability::Reliable };
         let message = if data.binary {
             DataMessage::Binary(data.data.into())

@@ -23,11 +23,14 @@ impl Peer {
         remote: SocketAddr,
         payload: &[u8],
     ) {
-        let Ok(receive) = Receive::new(Protocol::Udp, remote, local, payload) else {
-            self.figures.malformed += 1;
-            return;
-        };
-        self.guarded(now, |peer, now| peer.rtc.handle_input(Input::Receive(now, receive)));
+        // Parsed in its place: what the engine makes of a datagram takes a kilobyte, which is not to be moved.
+        self.guarded(now, |peer, now| match Receive::new(Protocol::Udp, remote, local, payload) {
+            Ok(receive) => peer.rtc.handle_input(Input::Receive(now, receive)),
+            Err(_) => {
+                peer.figures.malformed += 1;
+                Ok(())
+            }
+        });
     }
 
     /// Makes one change, lets the engine act on it at `now`, and drains it.
@@ -76,17 +79,20 @@ impl Peer {
 
     fn drain(&mut self) -> Result<(), RtcError> {
         for _ in 0..MAX_OUTPUTS {
-            match self.rtc.poll_output()? {
-                Output::Timeout(at) => {
+            // An output is large: it is taken apart where it lies, without a move by `?`.
+            match self.rtc.poll_output() {
+                Ok(Output::Timeout(at)) => {
                     self.next = Some(at);
                     return Ok(());
                 }
-                Output::Transmit(transmit) => self.out.transmits.push_back(Outbound {
+                Ok(Output::Transmit(transmit)) => self.out.transmits.push_back(Outbound {
                     local: transmit.source,
                     remote: transmit.destination,
                     payload: transmit.contents.into(),
                 }),
-                Output::Event(event) => self.on_event(event),
+                Ok(Output::Event(Event::MediaData(data))) => self.on_media(data),
+                Ok(Output::Event(event)) => self.on_event(event),
+                Err(error) => return Err(error),
             }
         }
         self.fail(PeerFault::Internal("the engine does not come to rest".into()));
@@ -95,7 +101,6 @@ impl Peer {
 
     fn on_event(&mut self, event: Event) {
         match event {
-            Event::MediaData(data) => self.on_media(data),
             Event::Connected if self.state == State::Connecting => {
                 self.state = State::Connected;
                 self.channels.connected(self.now);

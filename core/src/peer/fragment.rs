@@ -26,6 +26,12 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// The most unfinished messages: each costs some memory before its first byte.
 const MAX_MESSAGES: usize = 64;
 
+/// The most messages that wait to be sent: empty ones cost memory too.
+const MAX_WAITING: usize = 16 * 1024;
+
+/// JSON that takes more memory than this once it is read arrives as text: a byte of it may take 16.
+const MAX_JSON: usize = 64 * 1024 * 1024;
+
 /// What a message is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -76,7 +82,7 @@ impl Outgoing {
     /// Queues a message, or gives false where it would not fit beside what waits already.
     pub(super) fn push(&mut self, kind: Kind, bytes: Bytes) -> bool {
         let size = bytes.as_slice().len();
-        if self.queued + size > MAX_BYTES {
+        if self.queued + size > MAX_BYTES || self.queue.len() >= MAX_WAITING {
             return false;
         }
         self.queued += size;
@@ -231,8 +237,19 @@ fn finish(kind: Kind, data: Vec<u8>) -> Option<DataMessage> {
     match kind {
         Kind::Binary => Some(DataMessage::Binary(data.into())),
         Kind::Text => Some(DataMessage::Text(String::from_utf8(data).ok()?.into())),
+        Kind::Json if json_memory(&data) > MAX_JSON => {
+            serde_json::from_slice::<serde::de::IgnoredAny>(&data).ok()?;
+            Some(DataMessage::Text(String::from_utf8(data).ok()?.into()))
+        }
         Kind::Json => Some(DataMessage::Json(serde_json::from_slice(&data).ok()?)),
     }
+}
+
+/// The most memory that JSON takes once it is read, about: each value stands behind one of these bytes.
+/// Those within strings count too, which errs on the safe side.
+fn json_memory(json: &[u8]) -> usize {
+    let values = json.iter().filter(|byte| matches!(byte, b',' | b':' | b'[' | b'{')).count();
+    json.len() + values * size_of::<serde_json::Value>()
 }
 
 #[cfg(test)]
@@ -265,6 +282,28 @@ mod tests {
         let json = DataMessage::Json(serde_json::json!([1]));
         assert_eq!(messages, [DataMessage::Binary(large), DataMessage::text(""), json]);
         assert_eq!((outgoing.queued(), outgoing.messages(), incoming.bytes), (0, 0, 0));
+    }
+
+    #[test]
+    fn empty_messages_do_not_wait_without_end() {
+        let mut outgoing = Outgoing::default();
+        let taken =
+            (0..2 * MAX_WAITING).filter(|_| outgoing.push(Kind::Text, Bytes::Text("".into())));
+        assert_eq!(taken.count(), MAX_WAITING);
+    }
+
+    #[test]
+    fn json_that_would_take_too_much_memory_arrives_as_text() {
+        let small = b"[0,0]".to_vec();
+        assert!(matches!(finish(Kind::Json, small), Some(DataMessage::Json(_))));
+        let mut large = "[0".to_owned() + &",0".repeat(4 * 1024 * 1024);
+        assert_eq!(
+            finish(Kind::Json, large.clone().into()),
+            None,
+            "it has to be JSON all the same"
+        );
+        large.push(']');
+        assert_eq!(finish(Kind::Json, large.clone().into()), Some(DataMessage::text(large)));
     }
 
     #[test]

@@ -115,12 +115,11 @@ impl Peer {
         let time = MediaTime::new(rtp, Frequency::FORTY_EIGHT_KHZ);
         let opus = opus.clone();
         let written = self.drive(now, |peer| {
-            let Some(writer) = peer.rtc.writer(mid) else { return Ok(false) };
-            let writer = match level {
+            let Some(mut writer) = peer.rtc.writer(mid) else { return Ok(false) };
+            if let Some(level) = level {
                 // RFC 6464: voice activity is left to receivers, who know what is speech to them.
-                Some(level) => writer.audio_level(level, level > -50),
-                None => writer,
-            };
+                writer = writer.audio_level(level, level > -50);
+            }
             writer.write(pt, captured.min(now), time, opus).map(|()| true)
         });
         match written {

@@ -10,6 +10,8 @@ mod engine;
 #[cfg(test)]
 mod foreign_tests;
 mod fragment;
+#[cfg(test)]
+mod hostile_tests;
 mod media;
 mod negotiation;
 mod sdp;
@@ -302,8 +304,9 @@ impl Peer {
         if self.state == State::Closed {
             return None;
         }
-        let engine = self.next.map(|at| Deadline::new(at, "engine"));
-        Deadline::earliest(engine, self.channels.poll_timeout())
+        let mut earliest = self.channels.poll_timeout();
+        Deadline::consider(&mut earliest, self.next, "engine");
+        earliest
     }
 
     pub(crate) fn state(&self) -> State {
@@ -343,6 +346,12 @@ impl Peer {
     /// The certificate's fingerprint that the other side's description stated and its DTLS proved.
     pub(crate) fn remote_fingerprint(&self) -> Option<&str> {
         self.negotiation.remote().and_then(|remote| remote.fingerprint.as_deref())
+    }
+
+    /// Panics inside the engine's turn.
+    #[cfg(feature = "sim")]
+    pub(crate) fn break_engine(&mut self, now: Instant) {
+        self.drive(now, |_| -> Result<(), _> { panic!("the engine is broken on purpose") });
     }
 
     /// The engine, for comparing our demultiplexer with its naive scan.

@@ -33,8 +33,6 @@ pub(crate) struct PeerFigures {
     pub(crate) path: Option<(SocketAddr, SocketAddr)>,
     /// The share of our packets that the other side reported as lost, 0 to 1.
     pub(crate) remote_loss: Option<f32>,
-    /// The interarrival jitter of received audio.
-    pub(crate) jitter: Duration,
     audio: Option<Reception>,
 }
 
@@ -86,7 +84,11 @@ impl PeerFigures {
             // It was counted as lost, and came after all.
             self.audio_packets_lost = self.audio_packets_lost.saturating_sub(1);
         }
-        self.jitter = Duration::from_secs_f64(reception.jitter.clamp(0.0, 60.0));
+    }
+
+    /// The interarrival jitter of received audio, in seconds.
+    pub(crate) fn jitter(&self) -> f64 {
+        self.audio.map_or(0.0, |reception| reception.jitter)
     }
 
     pub(super) fn on_peer_stats(&mut self, stats: &PeerStats) {
@@ -128,6 +130,6 @@ mod tests {
             let at = start + Duration::from_millis(20 * n + 10 * (n % 2));
             figures.on_audio(at, n, (n as u32) * 960);
         }
-        assert!((figures.jitter.as_secs_f64() - 0.010).abs() < 0.0005, "{:?}", figures.jitter);
+        assert!((figures.jitter() - 0.010).abs() < 0.0005, "{}", figures.jitter());
     }
 }

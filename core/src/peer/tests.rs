@@ -235,6 +235,7 @@ fn messages_that_overtake_the_word_that_their_channel_is_open_follow_it() {
     let mut pair = Pair::connected(false);
     let now = pair.now;
     let peer = &mut pair.peers[0];
+    peer.channels.connected(now);
     let id = peer.channels.ids[0].open.take().unwrap();
     let other = peer.channels.ids[1].open.unwrap();
     let message = |id, text: &str| ChannelData { id, binary: false, data: text.into() };
@@ -261,6 +262,8 @@ fn messages_that_overtake_the_word_that_their_channel_is_open_follow_it() {
         std::iter::from_fn(|| peer.poll_event()).filter(|e| *e == data("many")).count(),
         500
     );
+    peer.on_channel_data(message(id, "one more"));
+    assert_eq!(peer.poll_event(), Some(data("one more")));
 }
 
 #[test]
@@ -336,4 +339,49 @@ fn garbage_is_counted_and_disturbs_nothing() {
     assert!(peer.figures().malformed > 0 && peer.figures().stale > 0);
     pair.run(Duration::from_secs(1));
     assert!(pair.peers.iter().all(Peer::is_connected));
+}
+
+#[test]
+fn our_own_speak_dtls_1_3_and_anybody_else_gets_what_everybody_knows() {
+    use str0m::crypto::dtls::ProtocolVersion;
+    for (own, version) in [(true, ProtocolVersion::DTLS1_3), (false, ProtocolVersion::DTLS1_2)] {
+        let mut pair = Pair::connected(own);
+        for peer in &mut pair.peers {
+            assert_eq!(peer.rtc.direct_api().dtls_protocol_version(), Some(version));
+        }
+    }
+}
+
+#[test]
+fn fragments_are_read_from_either_of_two_channels() {
+    let mut pair = Pair::connected(true);
+    let now = pair.now;
+    let second = pair.peers[1].drive(now, |peer| {
+        let config = super::negotiation::channel_config(super::channels::FRAGMENTS);
+        Ok(peer.rtc.direct_api().create_data_channel(config))
+    });
+    pair.run(Duration::from_secs(1));
+    // As where the other side's channel was the first to open.
+    pair.peers[1].channels.ids[2].open = second;
+    let large = DataMessage::binary(vec![7; 100_000]);
+    pair.peers[1].send_data(pair.now, &Prepared::new(&large), Reliability::Reliable).unwrap();
+    pair.run(Duration::from_secs(2));
+    assert_eq!(pair.data(0), [large]);
+}
+
+#[test]
+fn channels_without_end_are_a_fault() {
+    let mut pair = Pair::connected(false);
+    for n in 0..100 {
+        let now = pair.now;
+        pair.peers[1].drive(now, |peer| {
+            Ok(peer.rtc.direct_api().create_data_channel(str0m::channel::ChannelConfig {
+                label: format!("{n}"),
+                ..Default::default()
+            }))
+        });
+        pair.run(Duration::from_millis(20));
+    }
+    let failed = |event: &PeerEvent| matches!(event, PeerEvent::Failed(PeerFault::Misbehaved(_)));
+    assert_eq!(pair.events[0].iter().filter(|event| failed(event)).count(), 1);
 }

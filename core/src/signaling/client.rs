@@ -68,7 +68,7 @@ impl fmt::Debug for ClientConfig {
 pub enum ClientEvent {
     /// Announced.
     Up {
-        /// It was before.
+        /// It was announced before.
         resumed: bool,
     },
     /// Not announced any more.
@@ -449,7 +449,7 @@ impl Client {
                 self.event(ClientEvent::Announced { peer, capabilities, user_data });
             }
             FromServer::Offer(Described { from, request, sdp }) => {
-                let Some(waited) = self.held.described(&from, &request, &sdp) else {
+                let Some(waited) = self.held.described(self.now, &from, &request, &sdp) else {
                     self.counters.unexpected += 1;
                     return;
                 };
@@ -457,7 +457,7 @@ impl Client {
                 self.release(waited);
             }
             FromServer::Answer(Described { from, request, sdp }) => {
-                let Some(waited) = self.held.described(&from, &request, &sdp) else {
+                let Some(waited) = self.held.described(self.now, &from, &request, &sdp) else {
                     self.counters.unexpected += 1;
                     return;
                 };

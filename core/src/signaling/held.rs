@@ -13,8 +13,10 @@ const MAX_CANDIDATES: usize = 64;
 const MAX_NEGOTIATIONS: usize = 32;
 /// How long they wait: no answer takes longer (signaling contract).
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// Negotiations that are remembered as begun.
+/// Negotiations that are remembered as begun, and for how long: the server forwards candidates for two
+/// minutes after an answer.
 const MAX_SEEN: usize = 4_096;
+const REMEMBERED: Duration = Duration::from_secs(150);
 
 type Negotiation = (PeerId, RequestId);
 
@@ -23,7 +25,7 @@ pub(super) struct Held {
     waiting: BTreeMap<Negotiation, (Instant, Vec<Trickled>)>,
     /// With a digest of the description: the same one again is a copy.
     seen: BTreeMap<Negotiation, u64>,
-    order: VecDeque<Negotiation>,
+    order: VecDeque<(Instant, Negotiation)>,
 }
 
 impl Held {
@@ -31,6 +33,7 @@ impl Held {
     /// come before, since its sender did not see it acknowledged.
     pub(super) fn described(
         &mut self,
+        now: Instant,
         from: &PeerId,
         request: &RequestId,
         sdp: &str,
@@ -42,11 +45,12 @@ impl Held {
         match self.seen.insert(negotiation.clone(), digest) {
             Some(before) if before == digest => return None,
             Some(_) => {}
-            None => self.order.push_back(negotiation.clone()),
+            None => self.order.push_back((now, negotiation.clone())),
         }
         let waited = self.waiting.remove(&negotiation).map(|(_, candidates)| candidates);
-        if self.order.len() > MAX_SEEN
-            && let Some(oldest) = self.order.pop_front()
+        while let Some((since, _)) = self.order.front()
+            && (self.order.len() > MAX_SEEN || now >= *since + REMEMBERED)
+            && let Some((_, oldest)) = self.order.pop_front()
         {
             self.seen.remove(&oldest);
         }
@@ -109,12 +113,12 @@ mod tests {
         }
         let from = PeerId::new("a").unwrap();
         let request = RequestId::new("r").unwrap();
-        let waited = held.described(&from, &request, "v=0").unwrap();
+        let waited = held.described(now, &from, &request, "v=0").unwrap();
         let indices: Vec<_> = waited.iter().map(|candidate| candidate.index).collect();
         assert_eq!(indices, [Some(0), Some(1), Some(2)]);
         assert!(held.candidate(now, candidate("r", 4)).unwrap().is_some());
-        assert_eq!(held.described(&from, &request, "v=0").map(|waited| waited.len()), None);
-        assert!(held.described(&from, &request, "another").unwrap().is_empty());
+        assert_eq!(held.described(now, &from, &request, "v=0").map(|waited| waited.len()), None);
+        assert!(held.described(now, &from, &request, "another").unwrap().is_empty());
     }
 
     #[test]
@@ -133,8 +137,12 @@ mod tests {
         assert_eq!(held.waiting.len(), 1);
         for n in 0..2 * MAX_SEEN {
             let request = RequestId::new(n.to_string()).unwrap();
-            held.described(&PeerId::new("b").unwrap(), &request, "v=0").unwrap();
+            held.described(now, &PeerId::new("b").unwrap(), &request, "v=0").unwrap();
         }
         assert_eq!((held.seen.len(), held.order.len()), (MAX_SEEN, MAX_SEEN));
+        let later = now + REMEMBERED;
+        let request = RequestId::new("later").unwrap();
+        held.described(later, &PeerId::new("b").unwrap(), &request, "v=0").unwrap();
+        assert_eq!((held.seen.len(), held.order.len()), (1, 1));
     }
 }

@@ -19,7 +19,7 @@ use crate::transport::info::Quality;
 pub enum Event {
     /// The announce was accepted: everybody in the room can be called.
     SignalingUp {
-        /// The server kept our place since the connection before.
+        /// It was announced before: signaling is back.
         resumed: bool,
     },
     /// The connection to the signaling server was lost, or could not be made. Media goes on.

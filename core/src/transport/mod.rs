@@ -213,14 +213,9 @@ impl Transport {
             return None;
         }
         let mut earliest = self.signaling.poll_timeout();
-        let timers = [
-            (self.sockets.poll_timeout(), "gathering"),
-            (self.listed_at, "peers not announced again"),
-            (self.start_deadline, "start"),
-        ];
-        for (at, why) in timers {
-            earliest = Deadline::earliest(earliest, at.map(|at| Deadline::new(at, why)));
-        }
+        Deadline::consider(&mut earliest, self.sockets.poll_timeout(), "gathering");
+        Deadline::consider(&mut earliest, self.listed_at, "peers not announced again");
+        Deadline::consider(&mut earliest, self.start_deadline, "start");
         Deadline::earliest(earliest, self.remotes.poll_timeout())
     }
 

@@ -23,6 +23,7 @@ fn samples(duration: Duration) -> u64 {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum EncodeError {
     /// The caller's samples are malformed.
+    #[cfg_attr(not(feature = "opus"), expect(dead_code, reason = "found by the encoder"))]
     Invalid(String),
     /// The encoder failed, or there is none.
     Encoding(String),

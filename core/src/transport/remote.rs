@@ -73,9 +73,9 @@ impl Remote {
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Deadline> {
-        let call = self.call_at.map(|at| Deadline::new(at, "call a peer"));
-        let connection = self.connection.as_ref().and_then(|connection| connection.poll_timeout());
-        Deadline::earliest(connection, call)
+        let mut earliest = self.connection.as_ref().and_then(|c| c.poll_timeout());
+        Deadline::consider(&mut earliest, self.call_at, "call a peer");
+        earliest
     }
 
     pub(super) fn info(&self, unix: impl Fn(Instant) -> Duration) -> PeerInfo {
@@ -171,17 +171,16 @@ impl Connection {
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Deadline> {
-        let timers = [
-            (self.deadline, "connecting"),
-            (self.restart_at, "ICE restart"),
-            (self.playout.poll_timeout(), "playout"),
-            (self.keyframes.ask_at, "keyframe"),
-            (self.connected_at.map(|_| self.sample.at + SAMPLE_INTERVAL), "figures"),
-        ];
         let mut earliest = self.peer.poll_timeout();
-        for (at, why) in timers {
-            earliest = Deadline::earliest(earliest, at.map(|at| Deadline::new(at, why)));
-        }
+        Deadline::consider(&mut earliest, self.deadline, "connecting");
+        Deadline::consider(&mut earliest, self.restart_at, "ICE restart");
+        Deadline::consider(&mut earliest, self.playout.poll_timeout(), "playout");
+        Deadline::consider(&mut earliest, self.keyframes.ask_at, "keyframe");
+        Deadline::consider(
+            &mut earliest,
+            self.connected_at.map(|_| self.sample.at + SAMPLE_INTERVAL),
+            "figures",
+        );
         earliest
     }
 
@@ -199,7 +198,7 @@ impl Connection {
             latency_ms: figures.rtt.map(millis),
             packet_loss_rate: self.sample.loss,
             remote_loss_rate: figures.remote_loss.map(f64::from),
-            jitter_ms: millis(figures.jitter),
+            jitter_ms: figures.jitter() * 1e3,
             bitrate_in_kbps: self.sample.kbps.0,
             bitrate_out_kbps: self.sample.kbps.1,
             audio_level_dbov: self.level,

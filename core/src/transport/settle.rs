@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::Transport;
 use crate::net::Transmit;
-use crate::peer::{PeerEvent, PeerMedia, Signal, State};
+use crate::peer::{Outbound, PeerEvent, PeerMedia, Signal, State};
 use crate::signaling::{PeerConnectionState, ToPeer};
 use crate::transport::demux::Slot;
 use crate::transport::event::{ClosedBy, Event, Media, Outcome};
@@ -56,22 +56,21 @@ impl Transport {
 
     /// Takes over the datagrams of a connection.
     pub(super) fn send_out(&mut self, slot: Slot, connection: &mut Connection) {
-        while let Some(out) = connection.peer.poll_transmit() {
-            let path = (out.local, out.remote);
-            let socket = match connection.selected {
-                Some((local, remote, socket)) if (local, remote) == path => Some(socket),
-                _ => self.sockets.socket(out.local),
+        while let Some(Outbound { local, remote, payload }) = connection.peer.poll_transmit() {
+            let is_stun = payload.first().is_some_and(|first| *first <= 3);
+            let known = match connection.selected {
+                Some((from, to, socket)) if from == local && to == remote => Some(socket),
+                _ => None,
             };
             // The socket was closed meanwhile: the path is about to be found lost.
-            let Some(socket) = socket else { continue };
-            let is_stun = out.payload.first().is_some_and(|first| *first <= 3);
-            if is_stun || connection.selected.map(|s| (s.0, s.1)) != Some(path) {
-                self.demux.sent(socket, out.remote, &out.payload, slot);
+            let Some(socket) = known.or_else(|| self.sockets.socket(local)) else { continue };
+            if is_stun || known.is_none() {
+                self.demux.sent(socket, remote, &payload, slot);
                 if !is_stun {
-                    connection.selected = Some((out.local, out.remote, socket));
+                    connection.selected = Some((local, remote, socket));
                 }
             }
-            self.queues.transmit(Transmit { socket, remote: out.remote, payload: out.payload });
+            self.queues.transmit(Transmit { socket, remote, payload });
         }
     }
 

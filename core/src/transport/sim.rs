@@ -25,6 +25,19 @@ impl Transport {
         self.bypass_playout = true;
     }
 
+    /// Makes the engine of the connection to a peer panic.
+    #[doc(hidden)]
+    pub fn break_engine(&mut self, now: Instant, peer: &str) {
+        let now = self.clock.advance(now);
+        let Some(slot) = self.remotes.find(peer) else { return };
+        let connection = self.remotes.get_mut(slot).and_then(|r| r.connection.as_deref_mut());
+        if let Some(connection) = connection {
+            connection.peer.break_engine(now);
+            self.settle(now, slot);
+            self.pump_signaling(now);
+        }
+    }
+
     /// Audio as it came.
     pub(super) fn pass_audio(&mut self, slot: Slot, arrived: Instant, rtp: u32, opus: Arc<[u8]>) {
         let Some(remote) = self.remotes.get(slot) else { return };

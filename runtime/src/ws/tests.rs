@@ -206,31 +206,51 @@ fn a_cut_stream_is_no_orderly_end() {
     assert!(matches!(server.poll_next(&mut cx()), Poll::Ready(Err(Broken::Stream(_)))));
 }
 
+/// A handshake of a client with such options with a server of this identity, which it calls by name.
+fn handshake(options: &TlsOptions, identity: &TlsIdentity, name: &str) -> Result<(), String> {
+    let (near, far) = pipe(1 << 20);
+    let session = Session::client(options.client_config().unwrap(), name).unwrap();
+    let mut client = Stream::new(near, Some(session));
+    let mut server = Stream::new(far, Some(Session::server(identity).unwrap()));
+    for _ in 0..100 {
+        if let Poll::Ready(Err(error)) = client.poll_read(&mut cx(), &mut [0; 64]) {
+            return Err(error.to_string());
+        }
+        let _ = server.poll_read(&mut cx(), &mut [0; 64]);
+    }
+    Ok(())
+}
+
 #[test]
 fn a_server_that_nobody_vouches_for_is_refused() {
     let (_, identity) = identity();
-    let handshake = |options: TlsOptions, name: &str| {
-        let (near, far) = pipe(1 << 20);
-        let session = Session::client(options.client_config().unwrap(), name).unwrap();
-        let mut client = Stream::new(near, Some(session));
-        let mut server = Stream::new(far, Some(Session::server(&identity).unwrap()));
-        for _ in 0..100 {
-            if let Poll::Ready(Err(error)) = client.poll_read(&mut cx(), &mut [0; 64]) {
-                return Err(error.to_string());
-            }
-            let _ = server.poll_read(&mut cx(), &mut [0; 64]);
-        }
-        Ok(())
-    };
-    let error = handshake(TlsOptions::new(), "mesh.example").unwrap_err();
+    let error = handshake(&TlsOptions::new(), &identity, "mesh.example").unwrap_err();
     assert!(error.contains("certificate"), "{error}");
-    assert_eq!(
-        handshake(TlsOptions::new().danger_accept_any_certificate(), "other.example"),
-        Ok(())
-    );
+    let any = TlsOptions::new().danger_accept_any_certificate();
+    assert_eq!(handshake(&any, &identity, "other.example"), Ok(()));
     let (options, identity_of_another) = self::identity();
     drop(identity_of_another);
-    assert!(handshake(options, "mesh.example").is_err());
+    assert!(handshake(&options, &identity, "mesh.example").is_err());
+}
+
+#[test]
+fn a_trusted_certificate_may_call_itself_an_authority_but_not_go_by_another_name_or_be_out_of_date()
+{
+    let made = |last_year: i32| {
+        let mut params = rcgen::CertificateParams::new(["mesh.example".to_owned()]).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.not_after = rcgen::date_time_ymd(last_year, 1, 1);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let pem = params.self_signed(&key).unwrap().pem();
+        let identity = TlsIdentity::from_pem(&pem, &key.serialize_pem()).unwrap();
+        (TlsOptions::new().trust_pem(&pem).unwrap(), identity)
+    };
+    let (options, identity) = made(4000);
+    assert_eq!(handshake(&options, &identity, "mesh.example"), Ok(()));
+    assert!(handshake(&options, &identity, "other.example").unwrap_err().contains("name"));
+    let (options_of_another, old) = (made(4000).0, made(2000));
+    assert!(handshake(&options_of_another, &identity, "mesh.example").is_err());
+    assert!(handshake(&old.0, &old.1, "mesh.example").unwrap_err().contains("expired"));
 }
 
 #[test]

@@ -1,0 +1,97 @@
+//! A mesh in which everybody talks: CPU, and the delay from one application to the other.
+
+use std::time::{Duration, Instant};
+
+use rtcmesh_core::media::{EncodedAudio, RuntimeData};
+use rtcmesh_tokio::{AudioData, Media, TransportEvent};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+
+use crate::frames::Kind;
+use crate::measure::quantile;
+use crate::mesh::Mesh;
+
+/// What a talking mesh took.
+#[derive(Debug, Clone, Copy)]
+pub struct Talk {
+    /// CPU time of the process, in cores.
+    pub cores: f64,
+    /// The delay of packets without what they wait in the jitter buffer: median and 95th percentile, in
+    /// microseconds.
+    pub delay_us: (f64, f64),
+    /// Packets that were received, and those that should have been.
+    pub packets: (usize, usize),
+}
+
+/// Lets everybody broadcast 50 packets a second for so long.
+///
+/// # Panics
+/// Where a peer fails.
+pub async fn talk(mesh: &mut Mesh, duration: Duration) -> Talk {
+    let base = Instant::now();
+    let count = mesh.peers.len();
+    let frames = (duration.as_millis() / Kind::Audio.interval().as_millis()) as usize;
+    let before = cpu();
+    let mut tasks = Vec::new();
+    for (n, (transport, mut events)) in std::mem::take(&mut mesh.peers).into_iter().enumerate() {
+        tasks.push(tokio::spawn(async move {
+            // Peers are not in step with each other.
+            sleep(Kind::Audio.interval() * n as u32 / count as u32).await;
+            let mut ticks = interval(Kind::Audio.interval());
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let mut delays = Vec::with_capacity(frames * count);
+            let mut sent = 0;
+            while sent < frames {
+                tokio::select! {
+                    _ = ticks.tick() => {
+                        transport.broadcast(&stamped(base)).expect("connected peers");
+                        sent += 1;
+                    }
+                    event = events.next() => delays.extend(delay(base, event)),
+                }
+            }
+            // What is still on its way, and in the jitter buffers.
+            while let Ok(event) = timeout(Duration::from_millis(300), events.next()).await {
+                delays.extend(delay(base, event));
+            }
+            (transport, events, delays)
+        }));
+    }
+    let mut delays = Vec::new();
+    for task in tasks {
+        let (transport, events, seen) = task.await.expect("no peer fails");
+        delays.extend(seen);
+        mesh.peers.push((transport, events));
+    }
+    let cores = (cpu() - before).as_secs_f64() / duration.as_secs_f64();
+    let at = |share| quantile(delays.iter().copied(), share);
+    let packets = (delays.len(), frames * count * (count - 1));
+    Talk { cores, delay_us: (at(0.5), at(0.95)), packets }
+}
+
+/// A packet that carries the time of its sending where its audio would be.
+fn stamped(base: Instant) -> RuntimeData {
+    let mut opus = Kind::Audio.bytes().to_vec();
+    let nanos = base.elapsed().as_nanos() as u64;
+    opus[8..16].copy_from_slice(&nanos.to_le_bytes());
+    RuntimeData::EncodedAudio(EncodedAudio { opus: opus.into(), duration: Kind::Audio.interval() })
+}
+
+/// The delay of a received packet from application to application, in microseconds: without what it waited
+/// in the jitter buffer, with the way out of it.
+fn delay(base: Instant, event: Option<TransportEvent>) -> Option<f64> {
+    let Some(TransportEvent::Media(Media::Audio { frame, .. })) = event else { return None };
+    let AudioData::Encoded(packet) = &frame.data else { return None };
+    let nanos = u64::from_le_bytes(packet.opus.get(8..16)?.try_into().ok()?);
+    let on_the_way = base.elapsed().saturating_sub(frame.delay);
+    Some((on_the_way.as_nanos() as f64 - nanos as f64) / 1e3)
+}
+
+/// The CPU time of all threads of this process (Linux; zero elsewhere).
+pub fn cpu() -> Duration {
+    let Ok(tasks) = std::fs::read_dir("/proc/self/task") else { return Duration::ZERO };
+    let nanos = tasks.flatten().filter_map(|task| {
+        let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+        text.split(' ').next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(nanos.sum())
+}

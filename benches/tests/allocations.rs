@@ -1,0 +1,24 @@
+//! What our layer allocates: nothing per packet, and little per connection. One test, since the allocator's
+//! counts are those of the whole process.
+
+use rtcmesh_benches::frames::Kind;
+use rtcmesh_benches::memory::{CONNECTION_GOAL, connection, engine_connection, per_packet};
+
+#[global_allocator]
+static ALLOCATOR: dhat::Alloc = dhat::Alloc;
+
+#[test]
+fn no_allocation_of_ours_per_packet_and_an_idle_connection_is_small() {
+    let _profiler = dhat::Profiler::builder().testing().build();
+    for kind in [Kind::Audio, Kind::Video] {
+        let found = per_packet(kind);
+        let own = found.own();
+        assert!(own.0 < 0.02 && own.1 < 0.02, "{} {found:?}", kind.name());
+        // It does count: the engine allocates for each packet.
+        assert!(found.engine.0 >= 1.0 && found.engine.1 >= 1.0, "{found:?}");
+    }
+    let engine = engine_connection();
+    let ours = connection(2, 5);
+    assert!(engine > 10 * 1024 && ours > engine / 2, "{engine} and {ours} bytes were found");
+    assert!(ours <= CONNECTION_GOAL, "{ours} bytes an end, {CONNECTION_GOAL} are the goal");
+}
