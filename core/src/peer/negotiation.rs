@@ -111,6 +111,11 @@ impl Negotiation {
         self.offered.is_none() && self.remote.is_some() && self.wishes.any()
     }
 
+    /// Whether the connection began with an offer of ours.
+    pub(super) fn offered_first(&self) -> bool {
+        self.first
+    }
+
     pub(super) fn remote(&self) -> Option<&Description> {
         self.remote.as_ref()
     }

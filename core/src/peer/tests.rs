@@ -299,6 +299,24 @@ fn a_foreign_peer_that_takes_no_later_candidates_has_them_in_the_description() {
 }
 
 #[test]
+fn where_both_opened_a_channel_the_answerer_sends_over_that_of_the_offerer() {
+    for (side, takes_the_new_one) in [(0, false), (1, true)] {
+        let mut pair = Pair::connected(false);
+        let peer = &mut pair.peers[side];
+        let known = peer.channels.ids[0].open;
+        // As if it had been opened from here, and the other side's came later.
+        peer.channels.ids[0].requested = known;
+        let other = peer.channels.ids[1].open.unwrap();
+        peer.on_channel_open(other, "data");
+        let expected = if takes_the_new_one { Some(other) } else { known };
+        assert_eq!(peer.channels.ids[0].open, expected);
+        // A third one changes nothing.
+        peer.on_channel_open(known.unwrap(), "data");
+        assert_eq!(peer.channels.ids[0].open, expected);
+    }
+}
+
+#[test]
 fn closing_is_seen_by_the_other_side() {
     let mut pair = Pair::connected(true);
     pair.peers[0].close(pair.now);
