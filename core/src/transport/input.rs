@@ -24,10 +24,9 @@ impl Transport {
             return;
         };
         self.deliver(now, slot, local, remote, payload);
-        if let Some(sharers) = self.demux.sharers(socket, remote, payload) {
-            for slot in sharers.to_vec() {
-                self.deliver(now, slot, local, remote, payload);
-            }
+        let sharers = self.demux.sharers(socket, remote, payload).map(<[Slot]>::to_vec);
+        for slot in sharers.into_iter().flatten() {
+            self.deliver(now, slot, local, remote, payload);
         }
     }
 
