@@ -8,53 +8,46 @@ use rtcmesh_sim::World;
 
 use crate::engine::Pair;
 use crate::frames::Kind;
+use crate::measure::median;
 use crate::ours::channels;
-use crate::packet::{BATCH, Link};
+use crate::packet::Link;
 
 /// What an idle connection's end may take, in bytes.
 pub const CONNECTION_GOAL: usize = 110 * 1024;
 
-/// Packets that are measured, and as many before that warm up.
-const BATCHES: usize = 40;
+/// Packets that are measured, and as many before that warm up: the queues' growth is over then.
+const PACKETS: usize = 500;
 
-/// Allocations per packet.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// Allocations per packet: medians, since reports go out with some of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PerPacket {
     /// Ours when sending and when receiving, without our jitter buffer.
-    pub ours: (f64, f64),
+    pub ours: (u64, u64),
     /// The engine's when sending and when receiving.
-    pub engine: (f64, f64),
-}
-
-impl PerPacket {
-    /// What ours are more than the engine's: sending and receiving. The queues' growth is over, and reports
-    /// that are made once a second fall upon either side at times: a hundredth is none.
-    pub fn own(&self) -> (f64, f64) {
-        (self.ours.0 - self.engine.0, self.ours.1 - self.engine.1)
-    }
+    pub engine: (u64, u64),
 }
 
 /// Counts the allocations of packets of a kind.
 pub fn per_packet(kind: Kind) -> PerPacket {
     let mut link = Link::new(kind, false);
+    link.batch = 1;
     let mut blocks = |act: &mut dyn FnMut()| {
         let before = dhat::HeapStats::get().total_blocks;
         act();
         dhat::HeapStats::get().total_blocks - before
     };
-    for _ in 0..BATCHES {
-        link.ours(&mut blocks);
-        link.engine(&mut blocks);
+    let mut counts: [Vec<u64>; 4] = std::array::from_fn(|_| Vec::with_capacity(2 * PACKETS));
+    for packet in 0..2 * PACKETS {
+        let (ours, engine) = (link.ours(&mut blocks), link.engine(&mut blocks));
+        if packet >= PACKETS {
+            for (counts, count) in counts.iter_mut().zip([ours.0, ours.1, engine.0, engine.1]) {
+                counts.push(count);
+            }
+        }
     }
-    let (mut ours, mut engine) = ((0, 0), (0, 0));
-    for _ in 0..BATCHES {
-        let (tx, rx) = link.ours(&mut blocks);
-        ours = (ours.0 + tx, ours.1 + rx);
-        let (tx, rx) = link.engine(&mut blocks);
-        engine = (engine.0 + tx, engine.1 + rx);
-    }
-    let mean = |count: u64| count as f64 / (BATCHES * BATCH) as f64;
-    PerPacket { ours: (mean(ours.0), mean(ours.1)), engine: (mean(engine.0), mean(engine.1)) }
+    let [ours_tx, ours_rx, engine_tx, engine_rx] =
+        counts.map(|counts| median(counts.into_iter().map(|count| count as f64)) as u64);
+    PerPacket { ours: (ours_tx, ours_rx), engine: (engine_tx, engine_rx) }
 }
 
 fn live() -> usize {

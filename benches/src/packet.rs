@@ -1,12 +1,12 @@
 //! A packet through our transport and through the engine alone, in turns: both do the same work, in memory.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rtcmesh_core::net::Transmit;
 
 use crate::engine::{Collected, Pair};
-use crate::frames::Kind;
+use crate::frames::{Kind, is_rtp};
 use crate::measure::{Comparison, timed};
 use crate::ours::Star;
 
@@ -39,6 +39,16 @@ pub struct Link {
     collected: Collected,
     n: u32,
     playout: bool,
+    /// Packets of one side before it is the other's turn.
+    pub batch: usize,
+    /// Those of ours and of the engine.
+    batches: (u32, u32),
+}
+
+/// The pause after a batch of this length, a little different each time: reports that go out at fixed intervals
+/// then fall within the batches and between them as time has it, not always on the same side.
+fn gap(length: Duration, batch: u32) -> Duration {
+    length * (batch % 101 * 37 % 101) / 505
 }
 
 impl Link {
@@ -49,7 +59,7 @@ impl Link {
         if !playout {
             ours.receiver().bypass_playout();
         }
-        Self {
+        let mut link = Self {
             kind,
             bytes: kind.bytes(),
             ours,
@@ -59,7 +69,30 @@ impl Link {
             collected: Collected::default(),
             n: 0,
             playout,
+            batch: BATCH,
+            batches: (0, 0),
+        };
+        link.begin();
+        link
+    }
+
+    /// Sends the first frame both ways of doing it.
+    fn begin(&mut self) {
+        let first = self.kind.first_bytes();
+        let now = self.ours.world.now();
+        let mut sent = Vec::new();
+        self.ours.send(now, &self.kind.data(&first, self.n), &mut sent);
+        self.n += 1;
+        for arrival in self.ours.address(0, sent) {
+            self.ours.receive(now, &arrival, &mut self.replies);
         }
+        self.ours.run(self.kind.interval());
+        let now = self.engine.now();
+        self.engine.ends[0].send(now, &first, self.kind, &mut self.collected);
+        for packet in std::mem::take(&mut self.collected.packets) {
+            self.engine.ends[1].receive(now, &packet, &mut self.collected);
+        }
+        self.engine.run_until(now + self.kind.interval());
     }
 
     /// A batch through ours: gives the times of sending and of receiving to `time`, which runs its argument.
@@ -70,30 +103,39 @@ impl Link {
         let now = self.ours.world.now();
         let interval = self.kind.interval();
         let data: Vec<_> =
-            (0..BATCH as u32).map(|n| self.kind.data(&self.bytes, self.n + n)).collect();
-        self.n += BATCH as u32;
+            (0..self.batch as u32).map(|n| self.kind.data(&self.bytes, self.n + n)).collect();
+        self.n += self.batch as u32;
         let (ours, sent) = (&mut self.ours, &mut self.sent);
         let tx = time(&mut || {
             for (n, data) in data.iter().enumerate() {
                 ours.send(now + interval * n as u32, data, sent);
             }
         });
-        assert!(sent.len() >= BATCH, "a frame is a datagram, and reports go out too");
-        let arrivals = ours.address(std::mem::replace(sent, Vec::with_capacity(4 * BATCH)));
+        assert!(sent.len() >= self.batch, "a frame is a datagram, and reports go out too");
+        let arrivals = ours.address(0, std::mem::replace(sent, Vec::with_capacity(4 * BATCH)));
+        // What a connection says once a second is not what a packet costs.
+        let (arrivals, others): (Vec<_>, Vec<_>) =
+            arrivals.into_iter().partition(|arrival| is_rtp(&arrival.payload));
+        for other in &others {
+            ours.receive(now, other, &mut self.replies);
+        }
         let mut frames = 0;
         let (replies, playout) = (&mut self.replies, self.playout);
         let rx = time(&mut || {
             for (n, arrival) in arrivals.iter().enumerate() {
-                let now = now + interval * n.min(BATCH - 1) as u32;
+                let now = now + interval * n as u32;
                 frames += ours.receive(now, arrival, replies);
                 if playout {
                     frames += ours.receiver_due(now, replies);
                 }
             }
         });
-        assert!(frames == BATCH || playout, "a datagram is a frame");
-        replies.clear();
-        ours.run(interval * BATCH as u32);
+        assert!(frames == self.batch || playout, "a datagram is a frame");
+        let end = now + interval * self.batch as u32;
+        ours.exchange(end, std::mem::replace(replies, Vec::with_capacity(4 * BATCH)));
+        self.batches.0 += 1;
+        let length = interval * self.batch as u32;
+        self.ours.run(length + gap(length, self.batches.0));
         (tx, rx)
     }
 
@@ -106,24 +148,31 @@ impl Link {
         let interval = self.kind.interval();
         let (engine, collected) = (&mut self.engine, &mut self.collected);
         collected.packets.reserve(4 * BATCH);
-        let (bytes, kind) = (&self.bytes, self.kind);
+        let (bytes, kind, batch) = (&self.bytes, self.kind, self.batch);
         let tx = time(&mut || {
-            for n in 0..BATCH {
+            for n in 0..batch {
                 engine.ends[0].send(now + interval * n as u32, bytes, kind, collected);
             }
         });
-        assert!(collected.packets.len() >= BATCH, "a frame is a datagram, and reports go out too");
+        assert!(collected.packets.len() >= batch, "a frame is a datagram, and reports go out too");
         let packets = std::mem::replace(&mut collected.packets, Vec::with_capacity(4 * BATCH));
+        let (packets, others): (Vec<_>, Vec<_>) =
+            packets.into_iter().partition(|packet| is_rtp(&packet.payload));
+        for other in &others {
+            engine.ends[1].take_in(now, other, collected);
+        }
         collected.frames = 0;
         let rx = time(&mut || {
             for (n, packet) in packets.iter().enumerate() {
-                let now = now + interval * n.min(BATCH - 1) as u32;
+                let now = now + interval * n as u32;
                 engine.ends[1].receive(now, packet, collected);
             }
         });
-        assert_eq!(collected.frames, BATCH, "a datagram is a frame");
-        collected.packets.clear();
-        engine.run_until(now + interval * BATCH as u32);
+        assert_eq!(collected.frames, batch, "a datagram is a frame");
+        let end = now + interval * self.batch as u32;
+        engine.exchange_at(end, std::mem::take(&mut collected.packets));
+        self.batches.1 += 1;
+        engine.run_until(end + gap(end - now, self.batches.1));
         (tx, rx)
     }
 
@@ -134,7 +183,7 @@ impl Link {
         self.n += 1;
         let mut sent = Vec::new();
         self.ours.send(now, &data, &mut sent);
-        sent.iter().map(|transmit| transmit.payload.len()).sum()
+        sent.iter().map(|transmit| transmit.payload.len()).max().unwrap_or(0)
     }
 }
 
@@ -200,7 +249,7 @@ struct Broadcast {
 }
 
 impl Broadcast {
-    fn ours(&mut self, ours: &mut Star, bytes: &Arc<[u8]>) -> std::time::Duration {
+    fn ours(&mut self, ours: &mut Star, bytes: &Arc<[u8]>) -> Duration {
         let now = ours.world.now();
         let receivers = ours.world.hosts.len() - 1;
         let interval = self.kind.interval();
@@ -214,7 +263,7 @@ impl Broadcast {
         });
         assert!(self.sent.len() >= BATCH * receivers, "a frame is a datagram to each");
         let mut replies = Vec::new();
-        let arrivals = ours.address(std::mem::take(&mut self.sent));
+        let arrivals = ours.address(0, std::mem::take(&mut self.sent));
         let last = now + interval * (BATCH - 1) as u32;
         for arrival in &arrivals {
             ours.receive(last, arrival, &mut replies);
@@ -223,7 +272,7 @@ impl Broadcast {
         time
     }
 
-    fn engines(&mut self, engines: &mut [Pair], bytes: &Arc<[u8]>) -> std::time::Duration {
+    fn engines(&mut self, engines: &mut [Pair], bytes: &Arc<[u8]>) -> Duration {
         let interval = self.kind.interval();
         let now = engines.iter().map(Pair::now).max().expect("receivers");
         self.collected.packets.reserve(2 * BATCH * engines.len());

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use super::{Collected, End};
+use super::{Collected, End, Packet};
 
 /// Longer than connecting takes without delay, by far.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -87,6 +87,13 @@ impl Pair {
         }
     }
 
+    /// Carries what the second end has sent, and all that follows from it.
+    pub fn exchange_at(&mut self, now: Instant, packets: Vec<Packet>) {
+        self.now = self.now.max(now);
+        self.scratch[1].packets.extend(packets);
+        self.exchange();
+    }
+
     fn exchange(&mut self) {
         loop {
             let mut moved = false;
@@ -95,7 +102,7 @@ impl Pair {
                 for packet in &packets {
                     moved = true;
                     let to = 1 - from;
-                    self.ends[to].receive(self.now, packet, &mut self.scratch[to]);
+                    self.ends[to].take_in(self.now, packet, &mut self.scratch[to]);
                 }
             }
             if !moved {

@@ -97,7 +97,7 @@ pub(super) struct Channels {
 
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Slot {
-    requested: Option<ChannelId>,
+    pub(super) requested: Option<ChannelId>,
     pub(super) open: Option<ChannelId>,
 }
 
@@ -241,7 +241,7 @@ impl Peer {
     pub(super) fn open_missing(&mut self, now: Instant) {
         self.channels.missing_at = None;
         // A side that never says that a channel is open is heard all the same.
-        self.take_early(|_| true);
+        self.take_early(true);
         let wanted: &[&str] =
             if self.channels.own { &[DATA, UNRELIABLE, FRAGMENTS] } else { &[DATA] };
         let labels = self.channels.absent(wanted);
@@ -270,19 +270,28 @@ impl Peer {
         let label = LABELS.into_iter().find(|known| *known == label);
         self.channels.open.push((id, label));
         let Some(label) = label else { return };
+        let answerer = !self.negotiation.offered_first();
         let Some(slot) = self.channels.slot(label) else { return };
         // Both sides may have opened it: each keeps its first, and reads from both.
         if slot.open.is_none() {
             slot.open = Some(id);
             self.out.events.push_back(PeerEvent::ChannelOpen(label));
-            self.take_early(|early| early == id);
+            self.take_early(false);
+        } else if answerer && slot.open == slot.requested && label != FRAGMENTS {
+            // The offerer was slow to open it, and may listen to nothing but its own.
+            slot.open = Some(id);
         }
     }
 
-    /// Whoever is told of a message can answer it: those that came too early for that follow now.
-    fn take_early(&mut self, of: impl Fn(ChannelId) -> bool) {
-        for data in self.channels.early.extract_if(.., |data| of(data.id)).collect::<Vec<_>>() {
-            self.take_channel_data(data);
+    /// Whoever is told of a message can answer it: those that came too early for that follow now, or, with
+    /// `all`, whatever becomes of their channels.
+    fn take_early(&mut self, all: bool) {
+        for data in std::mem::take(&mut self.channels.early) {
+            if !all && self.channels.is_opening(data.id) {
+                self.channels.early.push(data);
+            } else {
+                self.take_channel_data(data);
+            }
         }
     }
 
@@ -291,7 +300,7 @@ impl Peer {
         if self.channels.is_opening(data.id) && self.channels.missing_at.is_some() {
             self.channels.early.push(data);
             if self.channels.early.len() >= MAX_EARLY {
-                self.take_early(|_| true);
+                self.take_early(true);
             }
             return;
         }

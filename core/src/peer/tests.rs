@@ -299,6 +299,24 @@ fn a_foreign_peer_that_takes_no_later_candidates_has_them_in_the_description() {
 }
 
 #[test]
+fn where_both_opened_a_channel_the_answerer_sends_over_that_of_the_offerer() {
+    for (side, takes_the_new_one) in [(0, false), (1, true)] {
+        let mut pair = Pair::connected(false);
+        let peer = &mut pair.peers[side];
+        let known = peer.channels.ids[0].open;
+        // As if it had been opened from here, and the other side's came later.
+        peer.channels.ids[0].requested = known;
+        let other = peer.channels.ids[1].open.unwrap();
+        peer.on_channel_open(other, "data");
+        let expected = if takes_the_new_one { Some(other) } else { known };
+        assert_eq!(peer.channels.ids[0].open, expected);
+        // A third one changes nothing.
+        peer.on_channel_open(known.unwrap(), "data");
+        assert_eq!(peer.channels.ids[0].open, expected);
+    }
+}
+
+#[test]
 fn closing_is_seen_by_the_other_side() {
     let mut pair = Pair::connected(true);
     pair.peers[0].close(pair.now);
@@ -366,4 +384,48 @@ fn channels_without_end_are_a_fault() {
     }
     let failed = |event: &PeerEvent| matches!(event, PeerEvent::Failed(PeerFault::Misbehaved(_)));
     assert_eq!(pair.events[0].iter().filter(|event| failed(event)).count(), 1);
+}
+
+#[test]
+fn datagrams_of_another_connection_disturb_neither() {
+    let mut pairs = [Pair::connected(true), Pair::new(true)];
+    let opus: Arc<[u8]> = vec![0xf8, 0xff, 0xfe].into();
+    pairs[1].now = pairs[0].now;
+    let now = pairs[0].now;
+    pairs[1].peers[0].negotiate(now);
+    for step in 0..150u64 {
+        let now = now + Duration::from_millis(20 * step);
+        for pair in 0..2 {
+            for n in 0..2 {
+                pairs[pair].peers[n].handle_timeout(now);
+                let _ = pairs[pair].peers[n].write_audio(now, now, 960 * step, &opus, None);
+                while let Some(signal) = pairs[pair].peers[n].poll_signal() {
+                    let to = &mut pairs[pair].peers[1 - n];
+                    match signal {
+                        Signal::Offer { request, sdp } => to.handle_offer(now, &request, &sdp),
+                        Signal::Answer { request, sdp } => to.handle_answer(now, &request, &sdp),
+                        Signal::Candidate { request, candidate, .. } => {
+                            to.handle_candidate(now, &request, &candidate);
+                        }
+                    }
+                }
+                while let Some(out) = pairs[pair].peers[n].poll_transmit() {
+                    let stun = out.payload[0] < 4;
+                    for (other, p) in pairs.iter_mut().enumerate() {
+                        if other == pair || !stun {
+                            let to = &mut p.peers[1 - n];
+                            to.handle_datagram(now, out.remote, out.local, &out.payload);
+                        }
+                    }
+                }
+            }
+        }
+    }
+    for pair in &mut pairs {
+        for peer in &mut pair.peers {
+            let events: Vec<_> = std::iter::from_fn(|| peer.poll_event()).collect();
+            assert!(peer.is_connected(), "{events:?}");
+            assert!(peer.figures().audio_packets_in > 100, "{}", peer.figures().audio_packets_in);
+        }
+    }
 }

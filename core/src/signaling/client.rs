@@ -214,6 +214,12 @@ impl Client {
         }
     }
 
+    /// A client that has done nothing yet, in place of one that was stopped: names of links are not used
+    /// again, so that a late word about an old one is no word about a new one.
+    pub(crate) fn again(&self, config: ClientConfig, rng: Rng, now: Instant) -> Self {
+        Self { next_link: self.next_link, ..Self::new(config, rng, now) }
+    }
+
     /// Opens the link and announces; from then on both are kept up.
     pub fn start(&mut self, now: Instant) {
         self.now = self.now.max(now);
