@@ -191,7 +191,8 @@ async function doJoin() {
     url,
     peerId: choice.name,
     stream: source.stream,
-    userData: { client: 'page' },
+    // Native peers then do not wait to hear us.
+    userData: { client: 'page', ...(choice.kind === 'none' && { sends_audio: false }) },
     token: query.get('token') ?? undefined,
   });
   const mine = mesh;

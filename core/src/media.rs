@@ -73,7 +73,8 @@ pub enum RuntimeData {
     Video(EncodedVideo),
     /// Text, over the data channel.
     Text(Arc<str>),
-    /// JSON, over the data channel: arrives as JSON at rtcmesh peers where it was fragmented, else as text.
+    /// JSON, over the data channel: arrives as JSON at rtcmesh peers where it was fragmented and takes no
+    /// more than 64 MiB of memory, else as text.
     Json(Value),
     /// Bytes, over the data channel.
     Binary(Arc<[u8]>),

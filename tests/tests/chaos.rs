@@ -129,7 +129,7 @@ impl Run {
         let name = name(n);
         let config = if self.automatic { automatic(&name) } else { manual(&name) };
         let host = self.world.add(config);
-        self.world.act(host, |transport, now| transport.start(now)).unwrap();
+        self.world.act(host, |transport, now| transport.start(now)).expect("it is not started");
         host
     }
 
@@ -215,7 +215,7 @@ impl Run {
             *seen = known.outcomes.len();
         }
         for host in refused {
-            self.world.act(host, |transport, now| transport.start(now)).unwrap();
+            self.world.act(host, |transport, now| transport.start(now)).expect("it is not started");
         }
     }
 
@@ -274,7 +274,7 @@ fn check_story(events: &[Event], ended: bool) {
             (At::Connected | At::Lost, Event::Data { message: DataMessage::Text(text), .. }) => {
                 let kind = (peer.clone(), text.len() > 8);
                 let before_it = last.insert(kind, text[..8].to_owned());
-                assert!(before_it.is_none_or(|it| it < text[..8].to_owned()), "order of messages");
+                assert!(before_it.is_none_or(|it| it.as_str() < &text[..8]), "order of messages");
                 before
             }
             (before, event) => panic!("{event:?} of a peer that is {before:?}:\n{events:#?}"),

@@ -8,7 +8,9 @@ use common::{automatic, id, manual, mesh, strangers};
 use rtcmesh_core::error::{
     BroadcastError, ConnectError, DisconnectError, NotStarted, SendError, StartError,
 };
+use rtcmesh_core::id::LinkId;
 use rtcmesh_core::media::{DataMessage, RuntimeData};
+use rtcmesh_core::net::IoEvent;
 use rtcmesh_core::transport::{ClosedBy, Event, Outcome, PeerState};
 use rtcmesh_sim::World;
 
@@ -188,4 +190,47 @@ fn shutting_down_says_goodbye_and_can_be_repeated() {
 fn one_who_only_answers_is_called() {
     let mut world = strangers(10, [automatic("a"), manual("b")]);
     assert!(world.run_until(World::all_connected));
+}
+
+#[test]
+fn a_call_has_its_outcome_though_the_peer_leaves_and_begins_anew() {
+    let mut world = strangers(9, [manual("alice"), manual("bob")]);
+    world.cut(0, 1, true);
+    let pending = world.act(0, |transport, now| transport.connect_peer(now, "bob"));
+    assert_eq!(pending, Ok(false));
+    world.run(Duration::from_millis(100));
+    let texts = [
+        r#"{"jsonrpc":"2.0","method":"peer.disconnected","params":{"from":"bob","reason":"network_error"}}"#,
+        r#"{"jsonrpc":"2.0","method":"peer.offer","params":{"from":"bob","to":"alice","sdp":"v=0\r\no=- 7 1 IN IP4 0.0.0.0\r\na=fingerprint:sha-256 AA\r\n","can_trickle_ice_candidates":true,"request_id":"r"}}"#,
+    ];
+    for text in texts {
+        world.act(0, |transport, now| {
+            transport.handle_io(now, IoEvent::LinkText { link: LinkId(0), text });
+        });
+    }
+    world.run(Duration::from_secs(15));
+    let outcome = |outcome: &&Outcome| matches!(outcome, Outcome::Connected { result: Err(_), .. });
+    assert_eq!(world.hosts[0].outcomes.iter().filter(outcome).count(), 1);
+}
+
+#[test]
+fn a_start_that_failed_can_be_repeated_with_names_of_links_that_are_new() {
+    let mut world = World::new(10);
+    let host = world.add(manual("alice"));
+    world.signaling_reachable = false;
+    world.start_all();
+    let failed = |world: &World| {
+        world.hosts[0].outcomes.iter().any(|o| matches!(o, Outcome::Started(Err(_))))
+    };
+    assert!(world.run_until(failed));
+    world.signaling_reachable = true;
+    world.act(host, |transport, now| transport.start(now)).unwrap();
+    // Late words about links of the start before.
+    for link in 0..4 {
+        world.act(host, |transport, now| {
+            let late = IoEvent::LinkDown { link: LinkId(link), code: Some(4001), reason: "late" };
+            transport.handle_io(now, late);
+        });
+    }
+    assert!(world.run_until(|world| world.started(host)));
 }

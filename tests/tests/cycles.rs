@@ -24,7 +24,9 @@ const SLACK: usize = 32 * 1024;
 fn cycle(world: &mut World, n: usize) {
     let (caller, called) = (n % 2, (n + 1) % 2);
     let name = world.hosts[called].id().clone();
-    world.act(caller, |transport, now| transport.connect_peer(now, name.as_str())).unwrap();
+    world
+        .act(caller, |transport, now| transport.connect_peer(now, name.as_str()))
+        .expect("it is announced");
     assert!(world.run_until(World::all_connected), "cycle {n}");
     let open = |world: &World| {
         let opened = |event: &Event| matches!(event, Event::DataChannelOpen { label: "data", .. });
@@ -32,13 +34,14 @@ fn cycle(world: &mut World, n: usize) {
     };
     assert!(world.run_until(open), "cycle {n}");
     let text = RuntimeData::Text("hello".into());
-    world.act(caller, |transport, now| transport.broadcast(now, &text)).unwrap();
+    world.act(caller, |transport, now| transport.broadcast(now, &text)).expect("it is connected");
     world.run(Duration::from_millis(20));
-    // By either side, or by both at once.
-    for ends in [n % 3 != 0, n % 3 != 1].into_iter().enumerate().filter_map(|(k, e)| e.then_some(k))
-    {
-        let other = world.hosts[1 - ends].id().clone();
-        world.act(ends, |transport, now| transport.disconnect_peer(now, other.as_str())).unwrap();
+    let by: &[usize] = [&[0, 1][..], &[0], &[1]][n % 3];
+    for side in by {
+        let other = world.hosts[1 - side].id().clone();
+        world
+            .act(*side, |transport, now| transport.disconnect_peer(now, other.as_str()))
+            .expect("it is known");
     }
     world.run(Duration::from_secs(1));
     for host in &mut world.hosts {

@@ -3,6 +3,7 @@
 mod ice;
 mod media;
 mod patch;
+mod url;
 
 use std::time::Duration;
 
@@ -244,17 +245,8 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] naming the first field that is wrong and what would be right.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let url = &self.signaling_url;
-        let rest = url
-            .strip_prefix("ws://")
-            .or_else(|| url.strip_prefix("wss://"))
-            .ok_or_else(|| ConfigError::new("signaling_url", "must begin with ws:// or wss://"))?;
-        if rest.is_empty() || rest.starts_with(['/', ':', '?']) {
-            return Err(ConfigError::new("signaling_url", "names no host"));
-        }
-        if url.chars().any(|c| c.is_whitespace() || c.is_control()) {
-            return Err(ConfigError::new("signaling_url", "holds white space"));
-        }
+        url::check(&self.signaling_url)
+            .map_err(|reason| ConfigError::new("signaling_url", reason))?;
         if let Some(id) = &self.peer_id {
             PeerId::new(id).map_err(|error| ConfigError::new("peer_id", error.to_string()))?;
         }

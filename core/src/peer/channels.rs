@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use str0m::channel::{ChannelData, ChannelId};
 
+use super::early::Early;
 use super::fragment::{Bytes, Kind, Outgoing, PAYLOAD, Reassembly};
 use super::negotiation::channel_config;
 use super::sdp::Description;
@@ -36,10 +37,6 @@ const LOW_WATER: usize = 256 * 1024;
 /// delays a small message behind it, so it follows the path: half more than what it carried in the last
 /// round trip.
 const WINDOW: (usize, usize) = (32 * 1024, 1024 * 1024);
-
-/// The other side may use a channel of ours as soon as it knows of it, and its word that it is open can
-/// come later than what it sends (RFC 8832, section 6). So many messages wait for that.
-const MAX_EARLY: usize = 64;
 
 /// The most channels that are open at once, of whatever label: each costs memory in the engine.
 const MAX_CHANNELS: usize = 64;
@@ -91,13 +88,12 @@ pub(super) struct Channels {
     /// Told to the application as high: it waits for the low-water event.
     high: bool,
     window: Window,
-    /// Messages that came over a channel of ours before the other side's word that it is open.
-    early: Vec<ChannelData>,
+    early: Early,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Slot {
-    requested: Option<ChannelId>,
+    pub(super) requested: Option<ChannelId>,
     pub(super) open: Option<ChannelId>,
 }
 
@@ -123,13 +119,12 @@ impl Channels {
             scratch: Vec::new(),
             high: false,
             window: Window { size: WINDOW.0, written: 0, acknowledged: 0, next: None },
-            early: Vec::new(),
+            early: Early::default(),
         }
     }
 
-    /// Whether this is a channel of ours that can be read from, but not written to.
     fn is_opening(&self, id: ChannelId) -> bool {
-        self.ids.iter().any(|slot| slot.requested == Some(id) && slot.open.is_none())
+        is_opening(&self.ids, id)
     }
 
     fn slot(&mut self, label: &str) -> Option<&mut Slot> {
@@ -231,8 +226,14 @@ impl Channels {
 
     pub(super) fn poll_timeout(&self) -> Option<Deadline> {
         let missing = self.missing_at.map(|at| Deadline::new(at, "missing data channels"));
-        Deadline::earliest(missing, self.reassembly.poll_timeout())
+        let waiting = Deadline::earliest(self.reassembly.poll_timeout(), self.early.poll_timeout());
+        Deadline::earliest(missing, waiting)
     }
+}
+
+/// Whether this is a channel of ours that can be read from, but not written to yet.
+fn is_opening(ids: &[Slot; 3], id: ChannelId) -> bool {
+    ids.iter().any(|slot| slot.requested == Some(id) && slot.open.is_none())
 }
 
 impl Peer {
@@ -240,8 +241,6 @@ impl Peer {
     /// towards a foreign peer, which may treat it as a second `data`.
     pub(super) fn open_missing(&mut self, now: Instant) {
         self.channels.missing_at = None;
-        // A side that never says that a channel is open is heard all the same.
-        self.take_early(|_| true);
         let wanted: &[&str] =
             if self.channels.own { &[DATA, UNRELIABLE, FRAGMENTS] } else { &[DATA] };
         let labels = self.channels.absent(wanted);
@@ -270,32 +269,41 @@ impl Peer {
         let label = LABELS.into_iter().find(|known| *known == label);
         self.channels.open.push((id, label));
         let Some(label) = label else { return };
+        let answerer = !self.negotiation.offered_first();
         let Some(slot) = self.channels.slot(label) else { return };
         // Both sides may have opened it: each keeps its first, and reads from both.
         if slot.open.is_none() {
             slot.open = Some(id);
             self.out.events.push_back(PeerEvent::ChannelOpen(label));
-            self.take_early(|early| early == id);
-        }
-    }
-
-    /// Whoever is told of a message can answer it: those that came too early for that follow now.
-    fn take_early(&mut self, of: impl Fn(ChannelId) -> bool) {
-        for data in self.channels.early.extract_if(.., |data| of(data.id)).collect::<Vec<_>>() {
-            self.take_channel_data(data);
+            let ids = self.channels.ids;
+            let taken = self.channels.early.release(|id| is_opening(&ids, id));
+            self.take_all_data(taken);
+        } else if answerer && slot.open == slot.requested && label != FRAGMENTS {
+            // The offerer was slow to open it, and may listen to nothing but its own.
+            slot.open = Some(id);
         }
     }
 
     pub(super) fn on_channel_data(&mut self, data: ChannelData) {
         self.figures.messages_in += 1;
-        if self.channels.is_opening(data.id) && self.channels.missing_at.is_some() {
-            self.channels.early.push(data);
-            if self.channels.early.len() >= MAX_EARLY {
-                self.take_early(|_| true);
-            }
-            return;
+        if self.channels.is_opening(data.id) {
+            let taken = self.channels.early.hold(self.now, data);
+            self.take_all_data(taken);
+        } else {
+            self.take_channel_data(data);
         }
-        self.take_channel_data(data);
+    }
+
+    /// Takes the messages that have waited for their channel long enough.
+    pub(super) fn expire_early(&mut self, now: Instant) {
+        let taken = self.channels.early.expire(now);
+        self.take_all_data(taken);
+    }
+
+    fn take_all_data(&mut self, messages: Vec<ChannelData>) {
+        for data in messages {
+            self.take_channel_data(data);
+        }
     }
 
     fn take_channel_data(&mut self, data: ChannelData) {

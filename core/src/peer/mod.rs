@@ -6,6 +6,7 @@
 
 mod channels;
 mod drive;
+mod early;
 mod engine;
 #[cfg(test)]
 mod foreign_tests;
@@ -242,6 +243,7 @@ impl Peer {
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         self.run_due(now);
         self.channels.expire(now, &mut self.figures);
+        self.expire_early(now);
         if self.channels.missing_due(now) {
             self.open_missing(now);
         }

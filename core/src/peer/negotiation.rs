@@ -111,6 +111,11 @@ impl Negotiation {
         self.offered.is_none() && self.remote.is_some() && self.wishes.any()
     }
 
+    /// Whether the connection began with an offer of ours.
+    pub(super) fn offered_first(&self) -> bool {
+        self.first
+    }
+
     pub(super) fn remote(&self) -> Option<&Description> {
         self.remote.as_ref()
     }
@@ -233,7 +238,7 @@ impl Peer {
         }
         let parsed = std::panic::catch_unwind(|| SdpOffer::from_sdp_string(text));
         let Ok(Ok(offer)) = parsed else {
-            return self.refuse_description("offer", parsed.ok().and_then(Result::err));
+            return self.refuse_description("offer", text, parsed.ok().and_then(Result::err));
         };
         if self.negotiation.offered.is_some() {
             if self.config.impolite {
@@ -300,7 +305,7 @@ impl Peer {
         let parsed = std::panic::catch_unwind(|| SdpAnswer::from_sdp_string(text));
         let Ok(Ok(answer)) = parsed else {
             self.negotiation.offered = Some(offered);
-            return self.refuse_description("answer", parsed.ok().and_then(Result::err));
+            return self.refuse_description("answer", text, parsed.ok().and_then(Result::err));
         };
         let Offered { pending, wishes, .. } = offered;
         self.negotiation.first |= self.negotiation.remote.is_none();
@@ -346,10 +351,13 @@ impl Peer {
     }
 
     /// A wrong description ends a connection that is still being made; a live one goes on without it.
-    fn refuse_description(&mut self, what: &str, error: Option<impl std::fmt::Display>) {
+    fn refuse_description(&mut self, what: &str, sdp: &str, error: Option<impl std::fmt::Display>) {
         self.figures.malformed += 1;
         if self.state == State::Connecting {
-            let reason = error.map_or_else(|| "not readable".to_owned(), |e| e.to_string());
+            let reason = match error {
+                Some(error) => sdp::placed(&error.to_string(), sdp),
+                None => "not readable".to_owned(),
+            };
             self.fail(PeerFault::Misbehaved(format!("its {what}: {reason}")));
         }
     }

@@ -113,9 +113,43 @@ pub(super) fn sections(sdp: &str) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
+/// The engine's words about a description in one line, with the line of the description in place of the
+/// address in memory by which it names the place.
+pub(super) fn placed(error: &str, sdp: &str) -> String {
+    const ADDRESS: &str = "PointerOffset(0x";
+    let mut words = error.split_whitespace().collect::<Vec<_>>().join(" ");
+    while let Some(start) = words.find(ADDRESS) {
+        let digits = words[start + ADDRESS.len()..].split(')').next().unwrap_or_default();
+        let end = (start + ADDRESS.len() + digits.len() + 1).min(words.len());
+        let offset = usize::from_str_radix(digits, 16)
+            .ok()
+            .and_then(|address| address.checked_sub(sdp.as_ptr() as usize))
+            .and_then(|offset| sdp.as_bytes().get(..offset));
+        let place = match offset {
+            Some(before) => {
+                format!("line {}", before.iter().filter(|byte| **byte == b'\n').count() + 1)
+            }
+            None => "an unknown place".to_owned(),
+        };
+        words.replace_range(start..end, &place);
+    }
+    words
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn errors_name_the_line_and_no_address_in_memory() {
+        let sdp = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\nx=nothing\r\n";
+        let error = str0m::change::SdpOffer::from_sdp_string(sdp).unwrap_err().to_string();
+        assert!(error.contains("PointerOffset(0x"), "the engine tells a place by now: {error}");
+        let placed = placed(&error, sdp);
+        assert!(placed.contains("at line 3") && !placed.contains("0x"), "{placed}");
+        assert!(!super::placed(&error, "another").contains("0x"));
+        assert_eq!(super::placed("PointerOffset(0x", "v"), "an unknown place");
+    }
 
     #[test]
     fn sections_that_are_refused_are_left_out() {

@@ -235,7 +235,6 @@ fn messages_that_overtake_the_word_that_their_channel_is_open_follow_it() {
     let mut pair = Pair::connected(false);
     let now = pair.now;
     let peer = &mut pair.peers[0];
-    peer.channels.connected(now);
     let id = peer.channels.ids[0].open.take().unwrap();
     let other = peer.channels.ids[1].open.unwrap();
     let message = |id, text: &str| ChannelData { id, binary: false, data: text.into() };
@@ -252,18 +251,29 @@ fn messages_that_overtake_the_word_that_their_channel_is_open_follow_it() {
         data("too"),
     ];
     assert_eq!(std::iter::from_fn(|| peer.poll_event()).collect::<Vec<_>>(), expected);
-    // Where that word never comes, they are not kept for ever.
+    // Where that word never comes, they are not kept for ever, and later ones not at all.
     peer.channels.ids[0].open = None;
-    for _ in 0..500 {
-        peer.on_channel_data(message(id, "many"));
-    }
-    peer.open_missing(now);
-    assert_eq!(
-        std::iter::from_fn(|| peer.poll_event()).filter(|e| *e == data("many")).count(),
-        500
-    );
+    peer.on_channel_data(message(id, "late"));
+    assert_eq!(peer.poll_event(), None);
+    peer.handle_timeout(now + Duration::from_secs(2));
+    assert_eq!(peer.poll_event(), Some(data("late")));
     peer.on_channel_data(message(id, "one more"));
     assert_eq!(peer.poll_event(), Some(data("one more")));
+}
+
+#[test]
+fn a_side_that_sends_a_lot_before_its_channel_is_open_costs_little_memory() {
+    for (size, most) in [(1, 64), (100_000, 10)] {
+        let mut pair = Pair::connected(false);
+        let peer = &mut pair.peers[0];
+        let id = peer.channels.ids[0].open.take().unwrap();
+        for n in 0..=most {
+            assert_eq!(peer.poll_event(), None, "message {n}");
+            peer.on_channel_data(ChannelData { id, binary: true, data: vec![7; size] });
+        }
+        let taken = std::iter::from_fn(|| peer.poll_event()).count();
+        assert_eq!(taken, most + 1, "none is lost");
+    }
 }
 
 #[test]
@@ -295,6 +305,24 @@ fn a_foreign_peer_that_takes_no_later_candidates_has_them_in_the_description() {
         assert!(pair.peers[1 - ours].tried().starts_with("1 local and 1 remote candidates"));
         pair.run(Duration::from_secs(3));
         assert!(pair.peers.iter().all(Peer::is_connected));
+    }
+}
+
+#[test]
+fn where_both_opened_a_channel_the_answerer_sends_over_that_of_the_offerer() {
+    for (side, takes_the_new_one) in [(0, false), (1, true)] {
+        let mut pair = Pair::connected(false);
+        let peer = &mut pair.peers[side];
+        let known = peer.channels.ids[0].open;
+        // As if it had been opened from here, and the other side's came later.
+        peer.channels.ids[0].requested = known;
+        let other = peer.channels.ids[1].open.unwrap();
+        peer.on_channel_open(other, "data");
+        let expected = if takes_the_new_one { Some(other) } else { known };
+        assert_eq!(peer.channels.ids[0].open, expected);
+        // A third one changes nothing.
+        peer.on_channel_open(known.unwrap(), "data");
+        assert_eq!(peer.channels.ids[0].open, expected);
     }
 }
 
@@ -366,4 +394,48 @@ fn channels_without_end_are_a_fault() {
     }
     let failed = |event: &PeerEvent| matches!(event, PeerEvent::Failed(PeerFault::Misbehaved(_)));
     assert_eq!(pair.events[0].iter().filter(|event| failed(event)).count(), 1);
+}
+
+#[test]
+fn datagrams_of_another_connection_disturb_neither() {
+    let mut pairs = [Pair::connected(true), Pair::new(true)];
+    let opus: Arc<[u8]> = vec![0xf8, 0xff, 0xfe].into();
+    pairs[1].now = pairs[0].now;
+    let now = pairs[0].now;
+    pairs[1].peers[0].negotiate(now);
+    for step in 0..150u64 {
+        let now = now + Duration::from_millis(20 * step);
+        for pair in 0..2 {
+            for n in 0..2 {
+                pairs[pair].peers[n].handle_timeout(now);
+                let _ = pairs[pair].peers[n].write_audio(now, now, 960 * step, &opus, None);
+                while let Some(signal) = pairs[pair].peers[n].poll_signal() {
+                    let to = &mut pairs[pair].peers[1 - n];
+                    match signal {
+                        Signal::Offer { request, sdp } => to.handle_offer(now, &request, &sdp),
+                        Signal::Answer { request, sdp } => to.handle_answer(now, &request, &sdp),
+                        Signal::Candidate { request, candidate, .. } => {
+                            to.handle_candidate(now, &request, &candidate);
+                        }
+                    }
+                }
+                while let Some(out) = pairs[pair].peers[n].poll_transmit() {
+                    let stun = out.payload[0] < 4;
+                    for (other, p) in pairs.iter_mut().enumerate() {
+                        if other == pair || !stun {
+                            let to = &mut p.peers[1 - n];
+                            to.handle_datagram(now, out.remote, out.local, &out.payload);
+                        }
+                    }
+                }
+            }
+        }
+    }
+    for pair in &mut pairs {
+        for peer in &mut pair.peers {
+            let events: Vec<_> = std::iter::from_fn(|| peer.poll_event()).collect();
+            assert!(peer.is_connected(), "{events:?}");
+            assert!(peer.figures().audio_packets_in > 100, "{}", peer.figures().audio_packets_in);
+        }
+    }
 }

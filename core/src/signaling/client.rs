@@ -214,6 +214,12 @@ impl Client {
         }
     }
 
+    /// A client that has done nothing yet, in place of one that was stopped: names of links are not used
+    /// again, so that a late word about an old one is no word about a new one.
+    pub(crate) fn again(&self, config: ClientConfig, rng: Rng, now: Instant) -> Self {
+        Self { next_link: self.next_link, ..Self::new(config, rng, now) }
+    }
+
     /// Opens the link and announces; from then on both are kept up.
     pub fn start(&mut self, now: Instant) {
         self.now = self.now.max(now);
@@ -412,6 +418,14 @@ impl Client {
     }
 
     fn announced(&mut self, link: LinkId, result: &Value) {
+        // A lax server may leave them out, but what it says must be true.
+        let differs = |name, right: &str| result.get(name).is_some_and(|value| value != right);
+        if differs("status", "registered") {
+            return self.abandon("the announce was answered by another status than registered");
+        }
+        if differs("peer_id", self.config.peer_id.as_str()) {
+            return self.abandon("the announce was answered with another id than ours");
+        }
         let key = result.get("session_key").and_then(Value::as_str);
         self.session_key = key.filter(|key| key.len() <= MAX_SESSION_KEY).map(str::to_owned);
         self.state = State::Up { link, since: self.now };

@@ -13,7 +13,7 @@ pub(super) const MAX_SDP: usize = 64 * 1024;
 /// The largest candidate, in bytes: real ones have below 200.
 pub(super) const MAX_CANDIDATE: usize = 4 * 1024;
 /// The most memory that another peer's `user_data` takes here, in bytes: more than 1 KB of JSON can.
-const MAX_USER_DATA_MEMORY: usize = 64 * 1024;
+const MAX_USER_DATA_MEMORY: usize = 20 * 1024;
 /// What is read of a server's texts for humans, in characters.
 const MAX_HUMAN: usize = 256;
 

@@ -5,6 +5,10 @@
 //! An address belongs to the connection that has sent it something other than STUN: the engine does so
 //! only after a check of that address has succeeded, so that a peer cannot claim another's address by
 //! naming it as a candidate. A request with our fragment claims an address only while nobody has it.
+//!
+//! One address can be that of several connections all the same: a peer that has one with two others can make
+//! them check each other's addresses in its own name. What comes from there is for all of them: by its
+//! keys each knows what is its own. So nobody can turn another's datagrams away.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -20,12 +24,17 @@ const MAX_TRANSACTIONS: usize = 8_192;
 /// Addresses that are remembered per connection: beyond the candidates that a peer may have.
 const MAX_ADDRESSES: usize = 128;
 
+/// Connections that share an address, beyond the first.
+const MAX_SHARERS: usize = 16;
+
 type Transaction = [u8; 12];
 
 #[derive(Debug, Default)]
 pub(super) struct Demux {
     fragments: BTreeMap<String, Slot>,
     addresses: BTreeMap<(SocketId, SocketAddr), Claim>,
+    /// The other connections of an address that is claimed.
+    shared: BTreeMap<(SocketId, SocketAddr), Vec<Slot>>,
     transactions: BTreeMap<Transaction, Slot>,
     order: VecDeque<Transaction>,
 }
@@ -66,6 +75,19 @@ impl Demux {
         }
     }
 
+    /// The further connections that the datagram may belong to: hardly ever any.
+    pub(super) fn sharers(
+        &self,
+        socket: SocketId,
+        remote: SocketAddr,
+        payload: &[u8],
+    ) -> Option<&[Slot]> {
+        if self.shared.is_empty() || classify(payload) != Kind::Other {
+            return None;
+        }
+        self.shared.get(&(socket, remote)).map(Vec::as_slice)
+    }
+
     /// Learns from a datagram on its way out.
     pub(super) fn sent(
         &mut self,
@@ -94,8 +116,16 @@ impl Demux {
     fn claim(&mut self, socket: SocketId, remote: SocketAddr, slot: Slot, checked: bool) {
         match self.addresses.get_mut(&(socket, remote)) {
             Some(claim) if claim.slot == slot => claim.checked |= checked,
-            Some(claim) if checked => *claim = Claim { slot, checked },
-            Some(_) => {}
+            Some(claim) => {
+                let before = claim.slot;
+                let other = if checked && !claim.checked {
+                    *claim = Claim { slot, checked };
+                    before
+                } else {
+                    slot
+                };
+                self.share(socket, remote, slot, other);
+            }
             None => {
                 // Whoever knows our fragment may come from anywhere: the bound is what counts.
                 let held = self.addresses.values().filter(|claim| claim.slot == slot).count();
@@ -103,6 +133,17 @@ impl Demux {
                     self.addresses.insert((socket, remote), Claim { slot, checked });
                 }
             }
+        }
+    }
+
+    /// `other` has the address too, beside its first owner.
+    fn share(&mut self, socket: SocketId, remote: SocketAddr, claimed_by: Slot, other: Slot) {
+        let sharers = self.shared.entry((socket, remote)).or_default();
+        if other != claimed_by {
+            sharers.retain(|sharer| *sharer != claimed_by);
+        }
+        if sharers.len() < MAX_SHARERS && !sharers.contains(&other) {
+            sharers.push(other);
         }
     }
 
@@ -117,7 +158,22 @@ impl Demux {
     /// Forgets everything about a connection.
     pub(super) fn remove(&mut self, slot: Slot) {
         self.fragments.retain(|_, owner| *owner != slot);
-        self.addresses.retain(|_, claim| claim.slot != slot);
+        self.shared.retain(|_, sharers| {
+            sharers.retain(|sharer| *sharer != slot);
+            !sharers.is_empty()
+        });
+        let shared = &mut self.shared;
+        self.addresses.retain(|address, claim| {
+            if claim.slot != slot {
+                return true;
+            }
+            let Some(sharers) = shared.get_mut(address) else { return false };
+            *claim = Claim { slot: sharers.remove(0), checked: false };
+            if sharers.is_empty() {
+                shared.remove(address);
+            }
+            true
+        });
         self.transactions.retain(|_, owner| *owner != slot);
         let transactions = &self.transactions;
         self.order.retain(|transaction| transactions.contains_key(transaction));
@@ -126,7 +182,10 @@ impl Demux {
     /// Whether nothing is remembered.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.fragments.is_empty() && self.addresses.is_empty() && self.order.is_empty()
+        self.fragments.is_empty()
+            && self.addresses.is_empty()
+            && self.shared.is_empty()
+            && self.order.is_empty()
     }
 }
 
@@ -214,9 +273,31 @@ mod tests {
         demux.sent(SOCKET, at(5), &[128, 111], 0);
         assert_eq!(demux.find(SOCKET, at(5), &stun(1, 9, "bbbb:xxxx")), Some(1));
         assert_eq!(demux.find(SOCKET, at(5), &[128, 111]), Some(0));
-        // What was sent after a check of the engine does: the peer has a new connection.
+        // Nor by a check of its own: what comes from there is for both.
         demux.sent(SOCKET, at(5), &[128, 111], 1);
+        assert_eq!(demux.find(SOCKET, at(5), &[128, 111]), Some(0));
+        assert_eq!(demux.sharers(SOCKET, at(5), &[128, 111]), Some([1].as_slice()));
+        assert_eq!(demux.sharers(SOCKET, at(5), &stun(1, 9, "bbbb:xxxx")), None);
+        assert_eq!(demux.sharers(SOCKET, at(6), &[128, 111]), None);
+        demux.remove(0);
         assert_eq!(demux.find(SOCKET, at(5), &[128, 111]), Some(1));
+        assert_eq!(demux.sharers(SOCKET, at(5), &[128, 111]), None);
+        demux.remove(1);
+        assert!(demux.is_empty());
+    }
+
+    #[test]
+    fn whoever_was_checked_comes_before_whoever_only_asked() {
+        let mut demux = Demux::default();
+        for slot in 0..100 {
+            demux.set_fragment(slot, &format!("f{slot}"));
+            demux.find(SOCKET, at(5), &stun(1, 9, &format!("f{slot}:x")));
+        }
+        assert_eq!(demux.sharers(SOCKET, at(5), &[22]).map(<[Slot]>::len), Some(MAX_SHARERS));
+        demux.sent(SOCKET, at(5), &[22], 99);
+        assert_eq!(demux.find(SOCKET, at(5), &[22]), Some(99));
+        (0..100).for_each(|slot| demux.remove(slot));
+        assert!(demux.is_empty());
     }
 
     #[test]

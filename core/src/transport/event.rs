@@ -13,7 +13,8 @@ use crate::signaling::Capabilities;
 use crate::transport::info::Quality;
 
 /// Something that happened. Each peer's events come in their order: `Connecting`, then `Connected` or
-/// `Failed`; after `Connected` exactly one end, `Closed` or `Failed`.
+/// `Failed`; after `Connected` exactly one end, `Closed` or `Failed`. Where thousands of them wait, what later
+/// ones have superseded is left out, and this stays true of what is left.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Event {

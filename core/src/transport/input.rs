@@ -1,5 +1,6 @@
 //! What comes in: datagrams, reports of resources, the passing of time. Nothing here can fail.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::{Phase, Transport};
@@ -22,6 +23,21 @@ impl Transport {
             self.counts.datagrams_unknown += 1;
             return;
         };
+        self.deliver(now, slot, local, remote, payload);
+        let sharers = self.demux.sharers(socket, remote, payload).map(<[Slot]>::to_vec);
+        for slot in sharers.into_iter().flatten() {
+            self.deliver(now, slot, local, remote, payload);
+        }
+    }
+
+    fn deliver(
+        &mut self,
+        now: Instant,
+        slot: Slot,
+        local: SocketAddr,
+        remote: SocketAddr,
+        payload: &[u8],
+    ) {
         let connection = self.remotes.get_mut(slot).and_then(|r| r.connection.as_deref_mut());
         if let Some(connection) = connection {
             connection.peer.handle_datagram(now, local, remote, payload);
@@ -84,7 +100,7 @@ impl Transport {
         self.pump_signaling(now);
     }
 
-    fn add_local(&mut self, now: Instant, local: std::net::SocketAddr) {
+    fn add_local(&mut self, now: Instant, local: SocketAddr) {
         let slots: Vec<Slot> = self.remotes.slots().collect();
         for slot in slots {
             let connection = self.remotes.get_mut(slot).and_then(|r| r.connection.as_deref_mut());
@@ -114,11 +130,9 @@ impl Transport {
         self.queues.commands.extend(closing);
         self.phase = Phase::New;
         self.start_deadline = None;
-        self.signaling = crate::signaling::Client::new(
-            super::announce(&self.config, &self.id),
-            self.rng.fork("signaling again"),
-            now,
-        );
+        self.starts += 1;
+        let rng = self.rng.fork(&format!("signaling {}", self.starts));
+        self.signaling = self.signaling.again(super::announce(&self.config, &self.id), rng, now);
         self.queues.outcomes.push_back(Outcome::Started(Err(error)));
     }
 }

@@ -292,18 +292,19 @@ impl Transport {
             return self.refuse(now, from, request, "too many peers are known");
         };
         let existing = self.remotes.get(slot).and_then(|r| r.connection.as_deref());
+        let mut wanted = false;
         if let Some(connection) = existing
             && !connection.peer.continues(sdp)
         {
-            // The other side has begun anew: what it had with us is gone.
-            let wanted = self.remotes.get_mut(slot).is_some_and(|r| std::mem::take(&mut r.wanted));
+            // The other side has begun anew: what it had with us is gone. Whoever waits, waits for the new.
+            wanted = self.remotes.get_mut(slot).is_some_and(|r| std::mem::take(&mut r.wanted));
             self.end(now, slot, End::Closed(ClosedBy::Replaced), false);
-            if let Some(remote) = self.remotes.get_mut(slot) {
-                remote.wanted = wanted;
-            }
         }
         // The end of the old connection may have ended what is known of the peer.
         let Some(slot) = self.remotes.ensure(from) else { return };
+        if let Some(remote) = self.remotes.get_mut(slot) {
+            remote.wanted |= wanted;
+        }
         if self.remotes.get(slot).is_some_and(|remote| remote.connection.is_none()) {
             if self.remotes.connections() >= self.config.max_peers {
                 self.refuse(now, from, request, "max_peers is reached");

@@ -12,6 +12,7 @@ mod event;
 mod info;
 mod input;
 mod list;
+mod merge;
 mod mesh;
 mod outgoing;
 mod playout;
@@ -81,6 +82,8 @@ pub struct Transport {
     listing: u64,
     listed_at: Option<Instant>,
     start_deadline: Option<Instant>,
+    /// Starts that failed.
+    starts: u64,
     /// Why signaling could not be reached so far, while starting.
     start_trouble: Option<String>,
     /// Received audio is handed over as it comes.
@@ -135,6 +138,7 @@ impl Transport {
             listing: 0,
             listed_at: None,
             start_deadline: None,
+            starts: 0,
             start_trouble: None,
             #[cfg(feature = "sim")]
             bypass_playout: false,

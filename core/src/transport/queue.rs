@@ -3,8 +3,10 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use crate::id::PeerId;
 use crate::net::{IoCommand, Transmit};
 use crate::transport::event::{Event, Media, Outcome};
+use crate::transport::merge::merge;
 
 /// Datagrams that wait to be sent. A burst of video to ten peers stays far below; a driver that does
 /// not send at all costs no more than this many of at most 1,500 bytes.
@@ -29,6 +31,8 @@ pub(super) struct Queues {
     pub(super) commands: VecDeque<IoCommand>,
     pub(super) outcomes: VecDeque<Outcome>,
     events: VecDeque<Event>,
+    /// The peers that the application knows as announced.
+    told: BTreeSet<PeerId>,
     media: VecDeque<Media>,
     data: usize,
     data_bytes: usize,
@@ -77,31 +81,10 @@ impl Queues {
         }
     }
 
-    /// Keeps, of each peer and of signaling, the latest state change of each kind and all data messages.
     /// Called each time that the queue has doubled: its cost per event is constant.
     fn merge(&mut self) {
-        let mut seen = BTreeSet::new();
-        let mut kept = VecDeque::new();
-        for event in self.events.drain(..).rev() {
-            let kind = match &event {
-                Event::Data { .. } => {
-                    kept.push_front(event);
-                    continue;
-                }
-                Event::SignalingUp { .. } | Event::SignalingDown { .. } => 0u8,
-                Event::PeerDiscovered { .. } | Event::PeerGone { .. } => 1,
-                Event::DataChannelOpen { label, .. } => label.len() as u8,
-                Event::BufferedAmountLow { .. } => 3,
-                Event::KeyframeRequested { .. } => 5,
-                Event::QualityChanged { .. } => 6,
-                _ => 2,
-            };
-            if seen.insert((event.peer().cloned(), kind)) {
-                kept.push_front(event);
-            }
-        }
-        self.merge_at = 2 * (kept.len() - self.data);
-        self.events = kept;
+        merge(&mut self.events, &self.told);
+        self.merge_at = 2 * (self.events.len() - self.data);
     }
 
     #[inline]
@@ -111,9 +94,18 @@ impl Queues {
             return Some(Event::Lagged { media, data });
         }
         let event = self.events.pop_front()?;
-        if let Event::Data { message, .. } = &event {
-            self.data -= 1;
-            self.data_bytes -= message.size();
+        match &event {
+            Event::Data { message, .. } => {
+                self.data -= 1;
+                self.data_bytes -= message.size();
+            }
+            Event::PeerDiscovered { peer, .. } => {
+                self.told.insert(peer.clone());
+            }
+            Event::PeerGone { peer, .. } => {
+                self.told.remove(peer);
+            }
+            _ => {}
         }
         Some(event)
     }
@@ -181,6 +173,27 @@ mod tests {
             assert_eq!(last, Some(&Event::Reconnecting { peer: peer(n) }));
         }
         assert_eq!((queues.data, queues.data_bytes), (0, 0));
+    }
+
+    #[test]
+    fn a_server_that_announces_without_end_costs_an_application_that_is_stuck_no_memory() {
+        let mut queues = Queues::default();
+        let announced = |n| Event::PeerDiscovered {
+            peer: peer(n),
+            capabilities: crate::signaling::Capabilities::ALL,
+            user_data: Default::default(),
+        };
+        queues.event(announced(0));
+        drain(&mut queues);
+        for n in 1..50_000 {
+            queues.event(announced(n));
+            queues.event(Event::PeerGone { peer: peer(n), reason: "left".into() });
+        }
+        let gone = Event::PeerGone { peer: peer(0), reason: "left".into() };
+        queues.event(gone.clone());
+        assert!(queues.events.len() <= 2 * MERGE_FROM, "{}", queues.events.len());
+        assert!(drain(&mut queues).contains(&gone));
+        assert!(queues.told.is_empty());
     }
 
     #[test]

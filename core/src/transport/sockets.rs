@@ -46,6 +46,7 @@ impl Sockets {
     /// Asks for the addresses.
     pub(super) fn start(&mut self, now: Instant) -> IoCommand {
         self.give_up_at = Some(now + GATHERING_TIMEOUT);
+        self.reported = false;
         IoCommand::WatchInterfaces
     }
 
@@ -191,6 +192,10 @@ mod tests {
         sockets.forget(SocketId(1));
         assert!(sockets.gathered(now) && !sockets.gathered(now));
         assert_eq!(sockets.socket(local), Some(SocketId(0)));
+        // Everything is asked for again after the end.
+        sockets.close();
+        sockets.start(now);
+        assert!(!sockets.gathered(now));
     }
 
     #[test]

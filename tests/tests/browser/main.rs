@@ -159,6 +159,20 @@ fn a_page_that_is_called_and_a_native_peer_hear_and_tell_each_other() {
 }
 
 #[test]
+fn a_page_that_only_listens_need_not_be_heard() {
+    let Some(chromium) = chromium("listens") else { return };
+    let signal = Signal::start().unwrap();
+    let mut join = Join::start(&signal, "native", "listener", 620).unwrap();
+    let mut browser = Browser::open(chromium, &signal.page);
+    browser.run("rtcmeshPage.join({ name: 'listener', source: 'none' })");
+    browser.hears("native", 620);
+    assert_eq!(join.event("connected").unwrap()["peer"], "listener");
+    let (summary, content) = join.stop().unwrap();
+    assert_eq!(summary["peers"][0]["audio_packets_in"], json!(0));
+    assert!(content, "{summary}");
+}
+
+#[test]
 fn an_expression_is_evaluated_in_a_page_and_its_promise_awaited() {
     let Some(mut chromium) = chromium("evaluate") else { return };
     let page = chromium.open("data:text/html,<title>static</title>").unwrap();

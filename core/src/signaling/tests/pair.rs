@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
+
 use super::desk::{CANDIDATE, SDP, UNIX};
 use crate::id::{LinkId, PeerId, RequestId};
 use crate::net::{IoCommand, IoEvent};
@@ -437,19 +439,22 @@ fn a_restarted_server_is_joined_anew() {
     assert_eq!(short(&net.take(1)), ["offer a r"]);
 }
 
-/// A client that the test speaks to directly as its server, announced as `me`.
-fn announced() -> (Client, LinkId, Instant) {
+/// A client `me` that the test speaks to directly as its server, which answers its announce.
+fn answered(result: &Value) -> (Client, LinkId, Instant) {
     let now = Instant::now();
     let mut client = client("me", now);
     client.start(now);
     let Some(IoCommand::OpenLink { link, .. }) = client.poll_command() else { panic!() };
     client.handle_io(now, &IoEvent::LinkUp { link });
     let Some(IoCommand::SendLink { text, .. }) = client.poll_command() else { panic!() };
-    let id = &serde_json::from_str::<serde_json::Value>(&text).unwrap()["id"];
-    let text = format!(
-        r#"{{"jsonrpc":"2.0","result":{{"status":"registered","peer_id":"me","server_time":"","session_key":"k"}},"id":{id}}}"#
-    );
+    let id = &serde_json::from_str::<Value>(&text).unwrap()["id"];
+    let text = json!({"jsonrpc": "2.0", "result": result, "id": id}).to_string();
     client.handle_io(now, &IoEvent::LinkText { link, text: &text });
+    (client, link, now)
+}
+
+fn announced() -> (Client, LinkId, Instant) {
+    let (mut client, link, now) = answered(&json!({"status": "registered", "session_key": "k"}));
     assert_eq!(short(&[client.poll_event().unwrap()]), ["up"]);
     (client, link, now)
 }
@@ -479,6 +484,19 @@ fn a_link_that_does_not_come_up_or_answer_is_given_up_after_10_s() {
     let Some(IoCommand::CloseLink { code, .. }) = client.poll_command() else { panic!() };
     assert!(code != 1000 && code != 1001);
     assert_eq!(short(&[client.poll_event().unwrap()]), ["down true"]);
+}
+
+#[test]
+fn an_announce_that_is_answered_by_something_else_is_made_again() {
+    for (result, named) in [
+        (json!({"status": 5, "peer_id": "me"}), "status"),
+        (json!({"status": "registered", "peer_id": "you"}), "id"),
+    ] {
+        let (mut client, ..) = answered(&result);
+        let down = client.poll_event();
+        assert!(matches!(&down, Some(ClientEvent::Down { reason, .. }) if reason.contains(named)));
+        assert!(client.poll_timeout().is_some_and(|deadline| deadline.why.contains("attempt")));
+    }
 }
 
 #[test]
