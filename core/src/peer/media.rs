@@ -1,7 +1,7 @@
 //! Audio and video: encoded frames in both directions.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use str0m::Rtc;
 use str0m::format::Codec;
@@ -141,7 +141,9 @@ impl Peer {
         let (Some(mid), Some((_, pt))) = (self.media.video, codec.copied()) else {
             return Err(MediaRefused::NotNegotiated);
         };
-        let ticks = (frame.timestamp.as_nanos() * 9 / 100_000) as u64;
+        // 90 kHz: nine ticks are 100 µs.
+        let nanos = u64::from(frame.timestamp.subsec_nanos());
+        let ticks = frame.timestamp.as_secs().wrapping_mul(90_000) + nanos * 9 / 100_000;
         let time = MediaTime::new(ticks, Frequency::NINETY_KHZ);
         let data = frame.data.clone();
         let written = self.drive(now, |peer| {
@@ -211,7 +213,7 @@ impl Peer {
                     contiguous: data.contiguous,
                     frame: EncodedVideo {
                         codec,
-                        timestamp: std::time::Duration::from_micros(data.time.as_micros()),
+                        timestamp: since_first_tick(data.time.numer()),
                         keyframe,
                         data: data.data,
                     },
@@ -224,4 +226,9 @@ impl Peer {
         }
         self.out.media.push_back(media);
     }
+}
+
+/// A position on the 90 kHz timeline as a time.
+fn since_first_tick(ticks: u64) -> Duration {
+    Duration::from_secs(ticks / 90_000) + Duration::from_nanos(ticks % 90_000 * 100_000 / 9)
 }
