@@ -338,6 +338,12 @@ impl Session {
                     }
                     // An event tells when there is room, and each look tries too.
                     Err(SendError::SendBufferFull(_)) => break,
+                    // It came by a channel that the other side has not called open yet: it will be.
+                    Err(SendError::DataChannelNotAvailable { .. })
+                        if *kind == Reliability::Reliable =>
+                    {
+                        break;
+                    }
                     Err(error) => {
                         tracing::warn!("a message is not echoed: {error}");
                         echo.drop_next(&peer);

@@ -7,7 +7,7 @@ use str0m::channel::{ChannelData, ChannelId};
 use crate::time::Deadline;
 
 /// That word is late by the jitter of the path, or by a retransmission: whoever waits longer hears nothing.
-const WAIT: Duration = Duration::from_secs(2);
+const WAIT: Duration = Duration::from_secs(5);
 
 /// What waits at most.
 const MAX_MESSAGES: usize = 64;

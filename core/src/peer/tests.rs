@@ -255,7 +255,7 @@ fn messages_that_overtake_the_word_that_their_channel_is_open_follow_it() {
     peer.channels.ids[0].open = None;
     peer.on_channel_data(message(id, "late"));
     assert_eq!(peer.poll_event(), None);
-    peer.handle_timeout(now + Duration::from_secs(2));
+    peer.handle_timeout(now + Duration::from_secs(5));
     assert_eq!(peer.poll_event(), Some(data("late")));
     peer.on_channel_data(message(id, "one more"));
     assert_eq!(peer.poll_event(), Some(data("one more")));
