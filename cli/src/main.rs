@@ -1,5 +1,7 @@
 //! The program rtcmesh.
 
+// Doc comments of the command line are its help texts: for people at a terminal, not for rustdoc.
+#![allow(rustdoc::bare_urls, rustdoc::broken_intra_doc_links, rustdoc::invalid_html_tags)]
 // A program for people and scripts: what it has to say goes to its standard output.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
