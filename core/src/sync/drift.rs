@@ -40,7 +40,7 @@ const CONFIDENT_PPM: f64 = 10.0;
 /// Estimates the drift of a stream's clock against the local one from when its packets arrive.
 ///
 /// What counts are the fastest packets: minima of the transit time over windows of half a second to
-/// two, of the last 120 s. A line with steps is fitted through them every 5 s ([`Self::refresh`]); a
+/// two, of the last 120 s. A line with steps is fitted through them every 4 s ([`Self::refresh`]); a
 /// filter follows the minima in between. Of a stream without packets, the arrivals of its sender reports
 /// serve instead, with the network's jitter in them.
 ///
@@ -155,7 +155,7 @@ impl DriftEstimator {
         }
     }
 
-    /// Fits the line anew, if the last time is 5 s ago or more and there are new observations. Below
+    /// Fits the line anew, if the last time is 4 s ago (at first less) and there are new observations. Below
     /// a millisecond of work; nothing otherwise.
     pub fn refresh(&mut self) {
         let since = self.fitted.map_or(f64::NEG_INFINITY, |fitted| fitted.at);
