@@ -12,3 +12,4 @@ pub mod mesh;
 pub mod ours;
 pub mod packet;
 pub mod talk;
+pub mod sync;

@@ -1,12 +1,25 @@
 //! Synchronisation: from the order and the clocks of the network to those of the listener. Plain
 //! numbers in and out; nothing here knows the engine.
 
+mod changepoint;
+mod clock;
+mod correction;
+mod drift;
 mod jitter;
+mod ntp_map;
 mod packet;
 mod ring;
+mod robust;
 mod sequence;
 mod transit;
 
+pub use clock::{
+    AudioTimestamp, ClockDriftEstimate, ClockError, MediaTimestamp, Medium, RecommendedAction,
+    RtcpSenderReport, VideoTimestamp,
+};
+pub use correction::DriftCorrection;
+pub use drift::DriftEstimator;
 pub use jitter::JitterBuffer;
+pub use ntp_map::{NtpMap, ReportUse};
 pub use packet::{BufferStatistics, ConcealReason, Inserted, Packet, Pop};
 pub use sequence::Unwrapper;
