@@ -2,11 +2,16 @@
 //! numbers in and out; nothing here knows the engine.
 
 mod jitter;
+mod level;
 mod packet;
+mod pitch;
+mod reel;
 mod ring;
 mod sequence;
+mod stretch;
 mod transit;
 
 pub use jitter::JitterBuffer;
 pub use packet::{BufferStatistics, ConcealReason, Inserted, Packet, Pop};
 pub use sequence::Unwrapper;
+pub use stretch::{Command, StretchStatistics, Stretcher};
