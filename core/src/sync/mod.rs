@@ -2,7 +2,9 @@
 //! numbers in and out; nothing here knows the engine.
 
 mod jitter;
+mod join;
 mod level;
+mod noise;
 mod packet;
 mod pitch;
 mod reel;
@@ -12,6 +14,7 @@ mod stretch;
 mod transit;
 
 pub use jitter::JitterBuffer;
+pub use noise::ComfortNoise;
 pub use packet::{BufferStatistics, ConcealReason, Inserted, Packet, Pop};
 pub use sequence::Unwrapper;
 pub use stretch::{Command, StretchStatistics, Stretcher};

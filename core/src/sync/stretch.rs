@@ -59,7 +59,7 @@ pub struct StretchStatistics {
     pub shrunk: u64,
     /// Those of both kinds that were made in a pause.
     pub in_pauses: u64,
-    /// Joins that needed a cross-fade.
+    /// Joins by cross-fade ([`Stretcher::join`]).
     pub joined: u64,
     /// Samples that were no numbers, or infinite, and were replaced by 0.
     pub invalid: u64,
@@ -81,6 +81,8 @@ pub struct Stretcher {
     pub(super) reel: Reel,
     pub(super) search: Search,
     pub(super) statistics: StretchStatistics,
+    /// What a join makes up.
+    pub(super) made: Vec<f32>,
     level: Level,
     fade: Option<Fade>,
     command: Command,
@@ -111,6 +113,7 @@ impl Stretcher {
             reel: Reel::new(channels),
             search: Search::new(channels),
             statistics: StretchStatistics::default(),
+            made: Vec::with_capacity(LONGEST * channels),
             level: Level::new(),
             fade: None,
             command: Command::Normal,
