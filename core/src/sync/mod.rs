@@ -7,10 +7,16 @@ mod correction;
 mod drift;
 mod jitter;
 mod ntp_map;
+mod join;
+mod level;
+mod noise;
 mod packet;
+mod pitch;
+mod reel;
 mod ring;
 mod robust;
 mod sequence;
+mod stretch;
 mod transit;
 
 pub use clock::{
@@ -21,5 +27,7 @@ pub use correction::DriftCorrection;
 pub use drift::DriftEstimator;
 pub use jitter::JitterBuffer;
 pub use ntp_map::{NtpMap, ReportUse};
+pub use noise::ComfortNoise;
 pub use packet::{BufferStatistics, ConcealReason, Inserted, Packet, Pop};
 pub use sequence::Unwrapper;
+pub use stretch::{Command, StretchStatistics, Stretcher};
