@@ -11,5 +11,5 @@ pub mod memory;
 pub mod mesh;
 pub mod ours;
 pub mod packet;
-pub mod talk;
 pub mod sync;
+pub mod talk;
