@@ -131,3 +131,89 @@ impl Packets {
         steps.into_iter().max_by_key(|&(step, count)| (count, -step)).map(|(step, _)| step)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Lines of 20 ms packets at 48 kHz, each 5 ms after it was sent, from this timestamp on.
+    fn lines(first: u32, count: u32) -> Vec<String> {
+        let line = |n: u32| format!("{}.5 {}", 1_000 + 20 * n, first.wrapping_add(960 * n));
+        (0..count).map(line).collect()
+    }
+
+    fn parsed(lines: &[String]) -> Result<Trace, String> {
+        parse("test".to_owned(), lines.join("\n").as_bytes(), 48_000)
+    }
+
+    #[test]
+    fn missing_timestamps_are_lost_packets_and_the_order_of_lines_is_free() {
+        // Over the wrap of timestamps.
+        let whole = lines(u32::MAX - 5_000, 1_000);
+        let mut some = whole.clone();
+        some.swap(100, 101);
+        some.drain(200..203);
+        some.insert(0, "# a comment".to_owned());
+        some.push(format!("30000 {}", u32::MAX - 5_000));
+        let (whole, trace) = (parsed(&whole).unwrap(), parsed(&some).unwrap());
+        assert_eq!((trace.frame, trace.base, trace.packets.len()), (20.0, 0.0, 1_000));
+        for (n, (packet, expected)) in trace.packets.iter().zip(&whole.packets).enumerate() {
+            assert!((packet.sent - expected.sent).abs() < 1e-6, "{n}");
+            let lost = (200..203).contains(&n);
+            assert_eq!(packet.arrival, expected.arrival.filter(|_| !lost), "{n}");
+            assert_eq!(expected.arrival, Some(expected.sent), "the fastest transit counts as 0");
+        }
+    }
+
+    #[test]
+    fn a_step_that_is_no_whole_packet_moves_the_rest() {
+        let mut some = lines(0, 600);
+        some.extend((0..600).map(|n| format!("{} {}", 13_010 + 20 * n, 960 * 600 + 480 + 960 * n)));
+        let trace = parsed(&some).unwrap();
+        assert_eq!(trace.packets.len(), 1_200 + 1);
+        assert!((trace.captured(601.0 * 20.0) - 12_010.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_file_is_said_with_its_line() {
+        let at_3 = |text: &str| {
+            let mut lines = lines(0, 1_000);
+            lines[2] = text.to_owned();
+            parsed(&lines).unwrap_err()
+        };
+        let table = [
+            (at_3("17"), "line 3: expected `arrival_ms rtp_timestamp`, got \"17\""),
+            (at_3("1 2 3"), "line 3: expected `arrival_ms rtp_timestamp`, got \"1 2 3\""),
+            (at_3("soon 960"), "line 3: \"soon\" is no arrival in milliseconds"),
+            (at_3("NaN 960"), "line 3: \"NaN\" is no arrival in milliseconds"),
+            (at_3("inf 960"), "line 3: \"inf\" is no arrival in milliseconds"),
+            (at_3("40 -1"), "line 3: \"-1\" is no 32-bit timestamp"),
+            (at_3("40 4294967296"), "line 3: \"4294967296\" is no 32-bit timestamp"),
+            (parsed(&[]).unwrap_err(), "fewer than two packets with different timestamps"),
+            (parsed(&lines(0, 1)).unwrap_err(), "fewer than two packets with different timestamps"),
+            (parsed(&lines(0, 400)).unwrap_err(), "shorter than 10 s"),
+            (parse(String::new(), &b"\xff 1"[..], 8_000).unwrap_err(), "line 1: "),
+            (parse(String::new(), &b"1 1"[..], 0).unwrap_err(), "the clock rate is 0 Hz"),
+            (
+                parse(String::new(), lines(0, 1_000).join("\n").as_bytes(), 1_000_000).unwrap_err(),
+                "packets of 0.960 ms (most timestamps step by 960): expected 2.5 to 120 ms",
+            ),
+        ];
+        for (found, expected) in table {
+            assert!(found.starts_with(expected), "{found:?} for {expected:?}");
+        }
+        let missing = read(Path::new("/no/such/trace"), 48_000).unwrap_err();
+        assert!(missing.starts_with("/no/such/trace: "), "{missing}");
+    }
+
+    #[test]
+    fn a_gap_of_years_takes_no_memory() {
+        let mut some = lines(0, 600);
+        // Each step is just short of half round, 12 hours.
+        let far =
+            |n: u32| format!("{} {}", 13_000 + n, n.wrapping_mul(0x7fff_0000).wrapping_add(7));
+        some.extend((1..100).map(far));
+        let found = parsed(&some).unwrap_err();
+        assert!(found.contains("more than 10000000 packets"), "{found}");
+    }
+}

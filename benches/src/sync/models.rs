@@ -28,9 +28,9 @@ enum Model {
     Loss,
     /// A radio that stalls for some 35 ms, often, and longer, rarely.
     Wifi,
-    /// A queue that fills to 120 ms and empties.
+    /// A queue that fills to 80 to 120 ms and empties, every 40 s.
     Bloat,
-    /// Every minute an interruption of 400 ms, then another path.
+    /// Every 50 s an interruption of 400 ms, then another path.
     Handover,
     /// Transmissions on a grid of 5 ms, some of them repeated after 8 ms.
     Lte,

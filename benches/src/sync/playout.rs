@@ -246,3 +246,7 @@ impl Player<'_> {
         true
     }
 }
+
+#[cfg(test)]
+#[path = "playout_tests.rs"]
+mod tests;

@@ -41,7 +41,7 @@ impl Policy for Adaptive {
         let delay = nanos(view.now - view.media) - self.target.fastest().unwrap_or(0);
         let at = Situation {
             delay,
-            target: self.target.nanos(),
+            target: self.target.target(),
             ready: nanos(view.ready),
             gap: view.gap.map(nanos),
             concealed: nanos(view.made_up),

@@ -2,66 +2,69 @@
 
 use std::time::Duration;
 
-/// What adaptive playout weighs, and how it moves. The two sets of [`PlayoutTuning::rtcmesh`] and
-/// [`PlayoutTuning::safe`] are the outcome of sweeps of the trace bench (`rtcmesh-benches`, `sync`), over
-/// seeds other than those it is judged by.
+/// What adaptive playout weighs, and how it moves.
+///
+/// The two sets, [`Self::rtcmesh`] and [`Self::safe`], come from sweeps of the trace bench (the program
+/// `sync` of the benches) over other seeds than those it reports on. Whatever is set, nothing breaks:
+/// numbers outside their range, NaN too, are taken for its nearest end.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct PlayoutTuning {
-    /// The milliseconds of delay that are worth 1 % less concealed, over 0 to 10,000. The one number to
+    /// How many milliseconds of delay it is worth to conceal 1 % less, 0 to 10,000. The one number to
     /// turn for fewer losses or less delay.
     pub loss_price: f64,
-    /// What an interruption weighs beside its length, in milliseconds concealed, 0 to 1,000.
-    pub glitch_price: f64,
-    /// How long the network is remembered: the time constant of the slow histogram.
+    /// How long the network is remembered: the time constant of the slow histogram, at least 0.2 s.
     pub memory: Duration,
-    /// The time constant of the fast histogram, which answers what began just now.
+    /// The time constant of the fast histogram, which answers what has just begun, at least 0.2 s.
     pub recent: Duration,
-    /// The loss price of the fast histogram as a part of that of the slow one, 0 to 1: the fewer peaks,
-    /// the less they are believed.
+    /// The loss price of the fast histogram as a share of the slow one's, 0 to 1: fewer peaks prove less.
     pub recent_weight: f64,
     /// The least target.
     pub floor: Duration,
     /// The delay may be so far below the target before playout slows down.
     pub grow_below: Duration,
-    /// The delay may be so far above the target before playout goes faster.
+    /// The delay stays so far above the target at least when playout goes faster.
     pub shrink_above: Duration,
     /// So far above the target it goes faster without pauses.
     pub hurry_above: Duration,
     /// So far above the target what is missing is skipped instead of concealed.
     pub skip_above: Duration,
-    /// With less than that left to play and nothing behind it, playout slows down: what comes next is
-    /// late, and to stretch is better than to conceal.
+    /// Before it runs dry playout slows down, if so much is enough to get over the next time that it is
+    /// asked. Zero: never.
     pub brink: Duration,
-    /// late
-    pub late_share: f64,
-    /// late
-    pub late_from: Duration,
+    /// It does so only where the awaited packet has used up that share of the target, 0 to 1: else it is
+    /// no later than most.
+    pub brink_share: f64,
 }
 
 impl PlayoutTuning {
     /// Little delay first: the default.
     pub const fn rtcmesh() -> Self {
         Self {
-            loss_price: 50.0,
-            glitch_price: 0.0,
-            memory: Duration::from_secs(40),
-            recent: Duration::from_secs(3),
+            loss_price: 38.0,
+            memory: Duration::from_secs(60),
+            recent: Duration::from_secs(5),
             recent_weight: 0.3,
-            floor: Duration::from_millis(4),
-            grow_below: Duration::from_millis(10),
-            shrink_above: Duration::from_millis(10),
+            floor: Duration::from_millis(2),
+            grow_below: Duration::from_millis(8),
+            shrink_above: Duration::ZERO,
             hurry_above: Duration::from_millis(70),
-            skip_above: Duration::from_millis(50),
+            skip_above: Duration::from_millis(100),
             brink: Duration::from_millis(8),
-            late_share: 0.5,
-            late_from: Duration::from_millis(0),
+            brink_share: 0.5,
         }
     }
 
     /// Fewer losses for more delay.
     pub const fn safe() -> Self {
-        Self { loss_price: 150.0, ..Self::rtcmesh() }
+        Self {
+            loss_price: 205.0,
+            memory: Duration::from_secs(80),
+            recent: Duration::from_secs(8),
+            recent_weight: 0.2,
+            grow_below: Duration::from_millis(5),
+            ..Self::rtcmesh()
+        }
     }
 }
 
@@ -69,4 +72,14 @@ impl Default for PlayoutTuning {
     fn default() -> Self {
         Self::rtcmesh()
     }
+}
+
+/// The nanoseconds of a duration, as far as an `i64` goes.
+pub(super) fn nanos(duration: Duration) -> i64 {
+    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// `value` within 0 and `most`; 0 where it is no number.
+pub(super) fn within(value: f64, most: f64) -> f64 {
+    value.max(0.0).min(most)
 }
