@@ -3,8 +3,10 @@
 
 mod changepoint;
 mod clock;
+mod control;
 mod correction;
 mod drift;
+mod histogram;
 mod jitter;
 mod join;
 mod level;
@@ -17,12 +19,15 @@ mod ring;
 mod robust;
 mod sequence;
 mod stretch;
+mod target;
 mod transit;
+mod tuning;
 
 pub use clock::{
     AudioTimestamp, ClockDriftEstimate, ClockError, MediaTimestamp, Medium, RecommendedAction,
     RtcpSenderReport, VideoTimestamp,
 };
+pub use control::{Control, Situation, Step};
 pub use correction::DriftCorrection;
 pub use drift::DriftEstimator;
 pub use jitter::JitterBuffer;
@@ -31,3 +36,5 @@ pub use ntp_map::{NtpMap, ReportUse};
 pub use packet::{BufferStatistics, ConcealReason, Inserted, Packet, Pop};
 pub use sequence::Unwrapper;
 pub use stretch::{Command, StretchStatistics, Stretcher};
+pub use target::DelayTarget;
+pub use tuning::PlayoutTuning;

@@ -136,6 +136,7 @@ const CRATES: &[(&str, Crates, &[&str])] = &[
     ),
     ("rtcmesh-sim", Crates::Ours(&["rtcmesh-core"]), &[]),
     ("rtcmesh-benches", Crates::All, &[]),
+    ("web-time", Crates::Ours(&[]), &[]),
 ];
 
 /// What is wrong with the crates of `metadata` (`cargo metadata --no-deps`). Dependencies of tests

@@ -1,0 +1,75 @@
+//! Prints how adaptive playout does on traces of networks, beside other policies: delay, its 95th percentile,
+//! loss beyond that of the network, interruptions a minute, and how much was stretched.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use rtcmesh_benches::sync::engine::Outcome;
+use rtcmesh_benches::sync::trace::Trace;
+use rtcmesh_benches::sync::{file, models, table};
+
+/// Playout policies on the seeded models of networks and on captured traces.
+#[derive(Debug, Parser)]
+struct Options {
+    /// What the models are drawn from.
+    #[arg(long, default_value_t = 9_000)]
+    seed: u64,
+    /// How long the traces of the models are; the first 5 s do not count.
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(10..=86_400))]
+    seconds: u32,
+    /// The clock of the timestamps in the files, in Hz.
+    #[arg(long, value_name = "HZ", default_value_t = 48_000, value_parser = clap::value_parser!(u32).range(1..))]
+    clock_rate: u32,
+    /// A captured trace: lines of `arrival_ms rtp_timestamp`, one a packet; missing timestamps are lost packets.
+    #[arg(long, value_name = "FILE")]
+    trace: Vec<PathBuf>,
+    /// One object a line instead of tables.
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    // Files first: who mistyped a name should not wait for the models.
+    let files: Result<Vec<_>, _> =
+        options.trace.iter().map(|path| file::read(path, options.clock_rate)).collect();
+    let files = match files {
+        Ok(files) => files,
+        Err(message) => {
+            eprintln!("{message}");
+            return ExitCode::from(2);
+        }
+    };
+    let models = models::traces(options.seed, options.seconds);
+    playout("models", &models, options.json);
+    if !files.is_empty() {
+        playout("files", &files, options.json);
+    }
+    ExitCode::SUCCESS
+}
+
+/// Prints the table of playout over `traces`, and the mean over them for people.
+fn playout(of: &str, traces: &[Trace], json: bool) {
+    if !json {
+        println!("{}", table::head());
+    }
+    let mut found: Vec<Vec<Outcome>> = vec![Vec::new(); table::POLICIES.len()];
+    for trace in traces {
+        for ((policy, play), found) in table::POLICIES.iter().zip(&mut found) {
+            let outcome = play(trace);
+            found.push(outcome);
+            match json {
+                true => println!("{}", table::json(&trace.name, policy, &outcome)),
+                false => println!("{}", table::row(&trace.name, policy, &outcome)),
+            }
+        }
+    }
+    if !json {
+        for ((policy, _), found) in table::POLICIES.iter().zip(&found) {
+            println!("{}", table::row(&format!("mean, {of}"), policy, &table::mean(found)));
+        }
+        println!();
+    }
+}

@@ -1,0 +1,58 @@
+//! Our policies: the target and the decisions of the core.
+
+use std::time::Duration;
+
+use rtcmesh_core::sync::{Control, DelayTarget, PlayoutTuning, Situation, Step};
+
+use super::engine::PULL;
+use super::playout::{Action, Policy, View};
+
+const MILLI: f64 = 1e6;
+
+/// Ours: the target and the decisions of the core.
+#[derive(Debug)]
+pub struct Adaptive {
+    target: DelayTarget,
+    control: Control,
+}
+
+impl Adaptive {
+    /// With this tuning, from 50 ms on.
+    pub fn new(tuning: &PlayoutTuning) -> Self {
+        let (start, max) = (Duration::from_millis(50), Duration::from_millis(500));
+        Self { target: DelayTarget::new(tuning, start, max), control: Control::new(tuning) }
+    }
+}
+
+fn nanos(millis: f64) -> i64 {
+    (millis * MILLI).round() as i64
+}
+
+fn millis(nanos: i64) -> f64 {
+    nanos as f64 / MILLI
+}
+
+impl Policy for Adaptive {
+    fn arrived(&mut self, now: f64, media: f64) {
+        self.target.observe(nanos(now), nanos(media));
+    }
+
+    fn decide(&mut self, view: &View) -> Action {
+        let delay = nanos(view.now - view.media) - self.target.fastest().unwrap_or(0);
+        let at = Situation {
+            delay,
+            target: self.target.target(),
+            ready: nanos(view.ready),
+            gap: view.gap.map(nanos),
+            concealed: nanos(view.made_up),
+        };
+        match self.control.decide(&at, nanos(PULL)) {
+            Step::Grow { least } => Action::Slower(millis(least)),
+            Step::Shrink { most, hurry: false } => Action::Faster(millis(most)),
+            Step::Shrink { most, hurry: true } => Action::Fastest(millis(most)),
+            Step::Conceal { .. } => Action::Conceal,
+            Step::Skip => Action::Skip,
+            _ => Action::Play,
+        }
+    }
+}

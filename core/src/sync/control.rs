@@ -1,0 +1,118 @@
+//! What to do with each piece of audio that is asked for.
+
+use super::tuning::{PlayoutTuning, nanos, within};
+
+/// What a decision depends on. All are nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Situation {
+    /// How long after its fastest possible arrival the audio that comes next would be played
+    /// ([`super::DelayTarget::fastest`] says when that was).
+    pub delay: i64,
+    /// How long that should be.
+    pub target: i64,
+    /// How much audio is there without a gap.
+    pub ready: i64,
+    /// How much is missing behind that before there is more, if there is.
+    pub gap: Option<i64>,
+    /// How much was made up since the last real audio.
+    pub concealed: i64,
+}
+
+/// What to do. All are nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Step {
+    /// Play what comes next as it is.
+    Play,
+    /// Play it slower, where the stretcher can.
+    Grow {
+        /// To insert less helps nothing.
+        least: i64,
+    },
+    /// Play it faster, where the stretcher can.
+    Shrink {
+        /// To take out more would leave less than the target, or less than is to be played.
+        most: i64,
+        /// Whether to do so as often as the stretcher can, heard or not.
+        hurry: bool,
+    },
+    /// Play what is there, then make something up.
+    Conceal {
+        /// How much. Less than is wanted where it fills the gap: then go on behind it.
+        length: i64,
+    },
+    /// Give up what is missing, go on behind it, and ask again.
+    Skip,
+}
+
+/// Decides, piece by piece, whether to play, to stretch or to conceal, by nothing but numbers.
+///
+/// What counts is not how late audio is played but how late a packet may be: it has to be there when the
+/// device asks for the piece in which it begins, up to one piece before it is heard. That time between is
+/// of no use: it can be taken out for nothing, and a little put in may win a whole piece.
+#[derive(Debug, Clone, Copy)]
+pub struct Control {
+    grow_below: i64,
+    shrink_above: i64,
+    hurry_above: i64,
+    skip_above: i64,
+    brink: i64,
+    brink_share: f64,
+}
+
+impl Control {
+    /// By this tuning.
+    pub fn new(tuning: &PlayoutTuning) -> Self {
+        Self {
+            grow_below: nanos(tuning.grow_below),
+            shrink_above: nanos(tuning.shrink_above),
+            hurry_above: nanos(tuning.hurry_above),
+            skip_above: nanos(tuning.skip_above),
+            brink: nanos(tuning.brink),
+            brink_share: within(tuning.brink_share, 1.0),
+        }
+    }
+
+    /// What to do about the next piece, `wanted` nanoseconds long (at least 1).
+    pub fn decide(&self, at: &Situation, wanted: i64) -> Step {
+        let wanted = wanted.max(1);
+        let ready = at.ready.max(0);
+        if ready < wanted {
+            return self.run_dry(at, wanted - ready);
+        }
+        let spare = ready % wanted;
+        // How late the awaited packet may be, against the target.
+        let budget = at.delay.saturating_sub(spare);
+        let over = budget.saturating_sub(at.target);
+        if over < -self.grow_below {
+            return Step::Grow { least: 0 };
+        }
+        let last = at.gap.is_none() && ready - spare == wanted;
+        let usual = (at.target as f64 * self.brink_share) as i64;
+        let least = wanted - spare;
+        if last && least <= self.brink && budget.saturating_sub(wanted) >= usual {
+            return Step::Grow { least };
+        }
+        // Whole pieces beyond the target, and what is of no use.
+        let pieces = over.saturating_sub(self.shrink_above).div_euclid(wanted);
+        let most = pieces.saturating_mul(wanted).saturating_add(spare).min(ready - wanted);
+        if most > 0 {
+            return Step::Shrink { most, hurry: over >= self.hurry_above };
+        }
+        Step::Play
+    }
+
+    fn run_dry(&self, at: &Situation, missing: i64) -> Step {
+        let Some(gap) = at.gap else { return Step::Conceal { length: missing } };
+        let left = gap.saturating_sub(at.concealed);
+        let plenty = at.delay >= at.target.saturating_add(self.skip_above);
+        if left <= 0 || plenty {
+            return Step::Skip;
+        }
+        Step::Conceal { length: missing.min(left) }
+    }
+}
+
+#[cfg(test)]
+#[path = "control_tests.rs"]
+mod tests;

@@ -1,0 +1,167 @@
+//! How long to hold back what arrives.
+
+use std::time::Duration;
+
+use super::histogram::{BIN, BINS, Histogram};
+use super::tuning::{PlayoutTuning, nanos, within};
+
+/// The time of which one peak is taken, in nanoseconds: about as long as a burst.
+const INTERVAL: i64 = 200_000_000;
+/// The intervals of which the fastest transit is taken: 2 s, as NetEq does. Long enough for a queue to
+/// empty, short enough for a clock 500 ppm off to move by 1 ms only.
+const INTERVALS: usize = 10;
+/// Where so much RTP time is missing, in nanoseconds, the sender paused: that is no delay.
+const PAUSE: i64 = 500_000_000;
+/// If so many packets in succession were late, the next one is: to play earlier would run dry.
+const SUCCESSION: usize = 5;
+/// The intervals until what was seen alone says what the target is.
+const WARM_UP: i64 = 10;
+/// The largest target, that of the sync manager's contract for the largest buffer.
+const MAX_TARGET: i64 = BIN * BINS as i64;
+
+/// The delay that costs least, with delay and losses weighed against each other.
+///
+/// A packet's delay is its transit (arrival less RTP time) above the least one of the last 2 s. The peak
+/// of every 200 ms goes into two histograms, one that remembers long and one that answers fast; of what
+/// was overtaken every packet does. The target is the delay D for which D + price * (what would be
+/// concealed with D) is least, by the histogram that asks for more. So a rare outlier is left to
+/// concealment, and what returns is covered, with no quantile chosen beforehand. It is no less than what the
+/// last packets all had: a route that became longer is followed at once.
+///
+/// Times are nanoseconds on timelines of the caller's; only differences count, and times that go back
+/// do no harm. Nothing is allocated.
+#[derive(Debug, Clone)]
+pub struct DelayTarget {
+    price: f64,
+    recent_price: f64,
+    floor: i64,
+    max: i64,
+    start: i64,
+    slow: Histogram,
+    fast: Histogram,
+    /// The least transit of each of the last intervals, that of interval `n` at `n` modulo their number.
+    fastest: [Option<i64>; INTERVALS],
+    /// The first arrival, where the intervals are counted from.
+    origin: Option<i64>,
+    interval: i64,
+    /// The largest delay of this interval.
+    peak: Option<i64>,
+    /// The highest RTP time.
+    newest: i64,
+    /// How many peaks were counted, up to [`WARM_UP`].
+    watched: i64,
+    target: i64,
+    /// The delays of the last packets, and where the next one goes.
+    last: [i64; SUCCESSION],
+    next: usize,
+}
+
+impl DelayTarget {
+    /// A target that begins at `start` and stays within the floor of the tuning and `max`, which is at
+    /// most 500 ms and outweighs the floor.
+    pub fn new(tuning: &PlayoutTuning, start: Duration, max: Duration) -> Self {
+        let interval = Duration::from_nanos(INTERVAL as u64);
+        let max = nanos(max).min(MAX_TARGET);
+        let floor = nanos(tuning.floor).min(max);
+        let start = nanos(start).clamp(floor, max);
+        // A percent of the time is a hundredth of an interval: so much delay for each nanosecond.
+        let price = within(tuning.loss_price, 1e4) * 1e6 * 100.0 / INTERVAL as f64;
+        Self {
+            price,
+            recent_price: price * within(tuning.recent_weight, 1.0),
+            floor,
+            max,
+            start,
+            slow: Histogram::new(tuning.memory, interval),
+            fast: Histogram::new(tuning.recent, interval),
+            fastest: [None; INTERVALS],
+            origin: None,
+            interval: 0,
+            peak: None,
+            newest: i64::MIN,
+            watched: 0,
+            target: start,
+            last: [0; SUCCESSION],
+            next: 0,
+        }
+    }
+
+    /// Takes note of a packet of RTP time `media` that arrived at `arrived`. What comes too late to be
+    /// played belongs here too; what comes twice does not.
+    pub fn observe(&mut self, arrived: i64, media: i64) {
+        let (paused, overtaken) = match self.origin {
+            Some(_) => (media.saturating_sub(self.newest) > PAUSE, media < self.newest),
+            None => (true, false),
+        };
+        self.move_on(arrived, paused);
+        self.newest = self.newest.max(media);
+        let transit = arrived.saturating_sub(media);
+        let fastest = &mut self.fastest[slot(self.interval)];
+        *fastest = Some(fastest.map_or(transit, |least| least.min(transit)));
+        let delay = transit.saturating_sub(self.fastest().unwrap_or(transit));
+        self.last[self.next] = delay;
+        self.next = (self.next + 1) % SUCCESSION;
+        if overtaken {
+            self.count(delay);
+        } else if !paused {
+            self.peak = Some(self.peak.map_or(delay, |peak| peak.max(delay)));
+        }
+    }
+
+    /// The target, in nanoseconds above [`Self::fastest`].
+    pub fn target(&self) -> i64 {
+        let sustained = self.last.iter().copied().min().unwrap_or(0);
+        self.target.max(sustained).min(self.max)
+    }
+
+    /// The least transit of the last 2 s, in nanoseconds; `None` before the first packet.
+    pub fn fastest(&self) -> Option<i64> {
+        self.fastest.iter().flatten().copied().min()
+    }
+
+    fn count(&mut self, delay: i64) {
+        self.slow.add(delay);
+        self.fast.add(delay);
+    }
+
+    /// Ends the intervals before that of `arrived`.
+    fn move_on(&mut self, arrived: i64, paused: bool) {
+        let origin = *self.origin.get_or_insert(arrived);
+        let interval = arrived.saturating_sub(origin) / INTERVAL;
+        let passed = interval - self.interval;
+        if passed <= 0 {
+            return;
+        }
+        if let Some(peak) = self.peak.take() {
+            self.count(peak);
+            self.watched = (self.watched + 1).min(WARM_UP);
+        }
+        // What was known before a pause of the sender is true after it.
+        if !paused {
+            self.slow.forget(passed);
+            self.fast.forget(passed);
+        }
+        for ago in 0..passed.min(INTERVALS as i64) {
+            self.fastest[slot(interval - ago)] = None;
+        }
+        self.interval = interval;
+        self.choose();
+    }
+
+    fn choose(&mut self) {
+        let slow = self.slow.cheapest(self.price).unwrap_or(self.start);
+        let fast = self.fast.cheapest(self.recent_price).unwrap_or(self.start);
+        let seen = slow.max(fast);
+        let blend = seen * self.watched + self.start * (WARM_UP - self.watched);
+        self.target = (blend / WARM_UP).clamp(self.floor, self.max);
+    }
+}
+
+/// The place of an interval, which is at least 0, among the last ones.
+fn slot(interval: i64) -> usize {
+    interval.unsigned_abs() as usize % INTERVALS
+}
+
+#[cfg(test)]
+#[path = "target_tests.rs"]
+mod tests;

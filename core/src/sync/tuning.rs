@@ -1,0 +1,85 @@
+//! The numbers behind adaptive playout.
+
+use std::time::Duration;
+
+/// What adaptive playout weighs, and how it moves.
+///
+/// The two sets, [`Self::rtcmesh`] and [`Self::safe`], come from sweeps of the trace bench (the program
+/// `sync` of the benches) over other seeds than those it reports on. Whatever is set, nothing breaks:
+/// numbers outside their range, NaN too, are taken for its nearest end.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct PlayoutTuning {
+    /// How many milliseconds of delay it is worth to conceal 1 % less, 0 to 10,000. The one number to
+    /// turn for fewer losses or less delay.
+    pub loss_price: f64,
+    /// How long the network is remembered: the time constant of the slow histogram, at least 0.2 s.
+    pub memory: Duration,
+    /// The time constant of the fast histogram, which answers what has just begun, at least 0.2 s.
+    pub recent: Duration,
+    /// The loss price of the fast histogram as a share of the slow one's, 0 to 1: fewer peaks prove less.
+    pub recent_weight: f64,
+    /// The least target.
+    pub floor: Duration,
+    /// The delay may be so far below the target before playout slows down.
+    pub grow_below: Duration,
+    /// The delay stays so far above the target at least when playout goes faster.
+    pub shrink_above: Duration,
+    /// So far above the target it goes faster without pauses.
+    pub hurry_above: Duration,
+    /// So far above the target what is missing is skipped instead of concealed.
+    pub skip_above: Duration,
+    /// Before it runs dry playout slows down, if so much is enough to get over the next time that it is
+    /// asked. Zero: never.
+    pub brink: Duration,
+    /// It does so only where the awaited packet has used up that share of the target, 0 to 1: else it is
+    /// no later than most.
+    pub brink_share: f64,
+}
+
+impl PlayoutTuning {
+    /// Little delay first: the default.
+    pub const fn rtcmesh() -> Self {
+        Self {
+            loss_price: 38.0,
+            memory: Duration::from_secs(60),
+            recent: Duration::from_secs(5),
+            recent_weight: 0.3,
+            floor: Duration::from_millis(2),
+            grow_below: Duration::from_millis(8),
+            shrink_above: Duration::ZERO,
+            hurry_above: Duration::from_millis(70),
+            skip_above: Duration::from_millis(100),
+            brink: Duration::from_millis(8),
+            brink_share: 0.5,
+        }
+    }
+
+    /// Fewer losses for more delay.
+    pub const fn safe() -> Self {
+        Self {
+            loss_price: 205.0,
+            memory: Duration::from_secs(80),
+            recent: Duration::from_secs(8),
+            recent_weight: 0.2,
+            grow_below: Duration::from_millis(5),
+            ..Self::rtcmesh()
+        }
+    }
+}
+
+impl Default for PlayoutTuning {
+    fn default() -> Self {
+        Self::rtcmesh()
+    }
+}
+
+/// The nanoseconds of a duration, as far as an `i64` goes.
+pub(super) fn nanos(duration: Duration) -> i64 {
+    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// `value` within 0 and `most`; 0 where it is no number.
+pub(super) fn within(value: f64, most: f64) -> f64 {
+    value.max(0.0).min(most)
+}
