@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use rtcmesh_benches::sync::drift_tables::{DriftRow, drift_tables};
 use rtcmesh_benches::sync::engine::Outcome;
+use rtcmesh_benches::sync::ntp_tables::{NtpRow, ntp_tables};
 use rtcmesh_benches::sync::trace::Trace;
 use rtcmesh_benches::sync::{file, models, table};
 
@@ -47,7 +49,34 @@ fn main() -> ExitCode {
     if !files.is_empty() {
         playout("files", &files, options.json);
     }
+    clocks(options.seed, options.clock_rate, options.json);
     ExitCode::SUCCESS
+}
+
+/// Prints the tables of clock drift and of the map to wall clocks.
+fn clocks(seed: u64, clock_rate: u32, json: bool) {
+    let (drift, map) = (drift_tables(seed, clock_rate), ntp_tables(seed, clock_rate));
+    if json {
+        for row in drift.iter().map(DriftRow::json).chain(map.iter().map(NtpRow::json)) {
+            println!("{row}");
+        }
+        return;
+    }
+    println!(
+        "\nclock drift, ppm{:>30}{:>12}{:>9}{:>9}{:>9}",
+        "after s", "by", "median", "p95", "covered"
+    );
+    for row in &drift {
+        let DriftRow { model, seconds, estimator, median_ppm, p95_ppm, covered_pct, .. } = row;
+        println!(
+            "{model:36}{seconds:10}{estimator:>12}{median_ppm:9.2}{p95_ppm:9.2}{covered_pct:8.0}%"
+        );
+    }
+    println!("\nRTP to wall clock, us{:>37}{:>9}{:>9}{:>9}", "by", "median", "p95", "max");
+    for row in &map {
+        let NtpRow { noise, estimator, median_us, p95_us, max_us, .. } = row;
+        println!("{noise:46}{estimator:>12}{median_us:9.1}{p95_us:9.1}{max_us:9.1}");
+    }
 }
 
 /// Prints the table of playout over `traces`, and the mean over them for people.
