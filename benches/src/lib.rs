@@ -9,3 +9,4 @@ pub mod frames;
 pub mod measure;
 pub mod ours;
 pub mod packet;
+pub mod stretch;
