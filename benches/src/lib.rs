@@ -11,5 +11,6 @@ pub mod memory;
 pub mod mesh;
 pub mod ours;
 pub mod packet;
+pub mod stretch;
 pub mod sync;
 pub mod talk;
