@@ -191,6 +191,11 @@ impl Channels {
         }
     }
 
+    /// Whether the offerer may still open what it has not.
+    pub(super) fn awaits_offerer(&self) -> bool {
+        self.missing_at.is_some()
+    }
+
     pub(super) fn missing_due(&self, now: Instant) -> bool {
         self.missing_at.is_some_and(|at| at <= now)
     }

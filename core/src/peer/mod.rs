@@ -279,7 +279,7 @@ impl Peer {
         if self.channels.busy() {
             self.pump(now);
         }
-        if self.negotiation.pending_wish() {
+        if self.wish_is_due() {
             self.negotiate(now);
         }
     }

@@ -152,11 +152,21 @@ impl Negotiation {
 }
 
 impl Peer {
+    /// Whether what is still wished is to be offered now.
+    ///
+    /// To a foreign peer only when the connection stands, and the time is over in which it opens its own:
+    /// werift takes an offer for a change of ICE's roles, by which it decides who begins the SCTP association.
+    pub(super) fn wish_is_due(&self) -> bool {
+        let ready = self.config.remote_is_rtcmesh
+            || (self.state != State::Connecting && !self.channels.awaits_offerer());
+        ready && self.negotiation.pending_wish()
+    }
+
     /// Wishes for a video section, beside what there is.
     pub(crate) fn wish_video(&mut self, now: Instant) {
         if self.media.video.is_none() {
             self.negotiation.wishes.video = true;
-            if self.negotiation.pending_wish() {
+            if self.wish_is_due() {
                 self.negotiate(now);
             }
         }
@@ -165,7 +175,7 @@ impl Peer {
     /// Wishes for an ICE restart (RFC 8445, section 9): new credentials, new checks.
     pub(crate) fn restart_ice(&mut self, now: Instant) {
         self.negotiation.wishes.restart = true;
-        if self.negotiation.pending_wish() {
+        if self.wish_is_due() {
             self.negotiate(now);
         }
     }

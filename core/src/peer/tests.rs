@@ -192,6 +192,19 @@ fn a_side_that_waits_for_the_association_gets_one() {
 }
 
 #[test]
+fn what_a_foreign_offer_lacks_is_offered_when_the_connection_stands() {
+    let mut pair = Pair::new(false);
+    pair.peers[0].config.audio = false;
+    pair.peers[0].negotiation = Negotiation::new(&pair.peers[0].config);
+    pair.peers[0].negotiate(pair.now);
+    pair.run(Duration::from_millis(1_900));
+    assert!(pair.peers.iter().all(Peer::is_connected));
+    assert!(!pair.peers.iter().any(Peer::audio_negotiated), "an offer now could confuse it");
+    pair.run(Duration::from_secs(2));
+    assert!(pair.peers.iter().all(|peer| peer.audio_negotiated() && peer.audio_receivable()));
+}
+
+#[test]
 fn a_data_section_that_comes_late_takes_messages_of_the_whole_size() {
     let mut pair = Pair::new(false);
     for peer in &mut pair.peers {
