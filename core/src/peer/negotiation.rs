@@ -38,6 +38,8 @@ pub(super) struct Negotiation {
     mid: Option<String>,
     /// The first offer was ours: we are the controlling side (RFC 8445, section 6.1.1).
     first: bool,
+    /// An offer of ours has gone out, whatever became of it.
+    has_offered: bool,
     wishes: Wishes,
 }
 
@@ -86,6 +88,7 @@ impl Negotiation {
             unresolved: 0,
             mid: None,
             first: false,
+            has_offered: false,
             wishes: Wishes {
                 audio: config.audio,
                 video: config.video,
@@ -204,6 +207,7 @@ impl Peer {
                 let Some(request) = RequestId::new(self.rng.hex(16)) else { return };
                 self.negotiation.mid = sdp::first_mid(&sdp);
                 self.negotiation.early.clear();
+                self.negotiation.has_offered = true;
                 let first_data =
                     wishes.data && self.has_description() && !self.channels.has_section();
                 self.negotiation.offered =
@@ -258,6 +262,9 @@ impl Peer {
             }
             self.roll_back(now);
         }
+        if self.negotiation.remote.is_none() && !self.negotiation.has_offered {
+            self.accept_media_of_foreign_offer();
+        }
         self.initiate_sctp(now, text);
         let lines = self.locals_for_description(now);
         let Some(answer) = self.drive(now, |peer| peer.rtc.sdp_api().accept_offer(offer)) else {
@@ -271,6 +278,15 @@ impl Peer {
         self.settle();
         self.out.signals.push_back(Signal::Answer { request: request.clone(), sdp });
         self.trickle_all(now, lines);
+    }
+
+    /// Which media there are is said by the foreign peer that begins: it may be one that takes no second
+    /// offer. What was offered from here is still wished, and so is what the application asks for later.
+    fn accept_media_of_foreign_offer(&mut self) {
+        if !self.config.remote_is_rtcmesh {
+            self.negotiation.wishes.audio = false;
+            self.negotiation.wishes.video = false;
+        }
     }
 
     /// Drops our offer. Before the first exchange the connection begins anew, so that nothing of

@@ -192,16 +192,23 @@ fn a_side_that_waits_for_the_association_gets_one() {
 }
 
 #[test]
-fn what_a_foreign_offer_lacks_is_offered_when_the_connection_stands() {
-    let mut pair = Pair::new(false);
-    pair.peers[0].config.audio = false;
-    pair.peers[0].negotiation = Negotiation::new(&pair.peers[0].config);
-    pair.peers[0].negotiate(pair.now);
-    pair.run(Duration::from_millis(1_900));
-    assert!(pair.peers.iter().all(Peer::is_connected));
-    assert!(!pair.peers.iter().any(Peer::audio_negotiated), "an offer now could confuse it");
-    pair.run(Duration::from_secs(2));
-    assert!(pair.peers.iter().all(|peer| peer.audio_negotiated() && peer.audio_receivable()));
+fn media_that_a_foreign_offer_lacks_are_forced_upon_nobody_but_wished_after_glare() {
+    for glare in [false, true] {
+        let mut pair = Pair::new(false);
+        pair.peers[1].config.audio = false;
+        pair.peers[1].negotiation = Negotiation::new(&pair.peers[1].config);
+        if glare {
+            pair.peers[0].negotiate(pair.now);
+        }
+        pair.peers[1].negotiate(pair.now);
+        pair.run(Duration::from_millis(1_900));
+        assert!(pair.peers.iter().all(Peer::is_connected));
+        assert!(!pair.peers.iter().any(Peer::audio_negotiated), "an offer now could confuse it");
+        pair.run(Duration::from_secs(3));
+        for peer in &pair.peers {
+            assert_eq!((peer.audio_negotiated(), peer.audio_receivable()), (glare, glare));
+        }
+    }
 }
 
 #[test]
