@@ -14,13 +14,14 @@ mod noise;
 mod ntp_map;
 mod packet;
 mod pitch;
+mod playout;
 mod reel;
 mod ring;
 mod robust;
 mod sequence;
+mod stream;
 mod stretch;
 mod target;
-mod transit;
 mod tuning;
 
 pub use clock::{
@@ -34,6 +35,7 @@ pub use jitter::JitterBuffer;
 pub use noise::ComfortNoise;
 pub use ntp_map::{NtpMap, ReportUse};
 pub use packet::{BufferStatistics, ConcealReason, Inserted, Packet, Pop};
+pub use playout::{Playout, PlayoutConfig};
 pub use sequence::Unwrapper;
 pub use stretch::{Command, StretchStatistics, Stretcher};
 pub use target::DelayTarget;
