@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::jitter::{Held, JitterBuffer};
 use super::packet::{ConcealReason, Packet};
-use super::stream::{Playing, since};
+use super::stream::{Playing, instant, since};
 
 /// What comes next, in ticks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -45,7 +45,13 @@ impl<T> JitterBuffer<T> {
     pub(super) fn starts_at(&self) -> Option<i64> {
         let stream = self.stream.as_ref().filter(|stream| stream.playing.is_none())?;
         let (_, first) = self.ring.first()?;
-        Some(stream.planned(first.ticks, self.scale))
+        Some(stream.planned(first.ticks, self.scale).max(first.arrived))
+    }
+
+    /// When [`super::AudioRenderer::render`] should be called to start what plays nothing: with the first
+    /// packet ever, or after a pause. `None` where there is no packet, or where something plays.
+    pub fn poll_start(&self) -> Option<Instant> {
+        Some(instant(self.origin?, self.starts_at()?))
     }
 
     /// Starts with the first packet.

@@ -148,6 +148,36 @@ impl AudioRenderer {
         self.channels
     }
 
+    /// Changes to `channels`, 1 or 2, as [`Self::new`] makes them. What waits is played all the same.
+    pub fn set_channels(&mut self, channels: usize, tuning: &PlayoutTuning, seed: u64) {
+        if channels.clamp(1, 2) == self.channels {
+            return;
+        }
+        let mut old = std::mem::replace(self, Self::new(channels, tuning, seed));
+        let mut piece = [0.0; 2 * GRAIN];
+        loop {
+            let from = piece.get_mut(..GRAIN * old.channels).unwrap_or_default();
+            let frames = old.stretcher.pull(from, Command::Normal);
+            if frames == 0 {
+                break;
+            }
+            let from = from.get(..frames * old.channels).unwrap_or_default();
+            let mut to = [0.0; 2 * GRAIN];
+            let frames = from.chunks_exact(old.channels).zip(to.chunks_exact_mut(self.channels));
+            let mut count = 0;
+            for (from, to) in frames {
+                let mean = from.iter().sum::<f32>() / from.len() as f32;
+                to.fill(mean);
+                count += to.len();
+            }
+            self.stretcher.push(to.get(..count).unwrap_or_default());
+        }
+        // The figures go on.
+        let stretched = old.stretcher.statistics();
+        self.statistics = RenderStatistics { stretch: stretched, ..old.statistics };
+        (self.broken, self.making_up, self.paused) = (old.broken, old.making_up, old.paused);
+    }
+
     /// Corrects the sender's clock by this factor: above 1 where it is fast.
     ///
     /// # Errors
@@ -159,7 +189,8 @@ impl AudioRenderer {
 
     /// The figures.
     pub fn statistics(&self) -> RenderStatistics {
-        RenderStatistics { stretch: self.stretcher.statistics(), ..self.statistics }
+        let (before, since) = (self.statistics.stretch, self.stretcher.statistics());
+        RenderStatistics { stretch: before.and(since), ..self.statistics }
     }
 
     /// Fills `out` with what is to be heard from `now` on. An incomplete frame at its end is not touched.
@@ -184,6 +215,7 @@ impl AudioRenderer {
             let at = start.saturating_add(nanos(done));
             let mut source = Source { buffer, decoder, at, rendered };
             if done == 0 {
+                self.start(&mut source, piece.len() / self.channels);
                 self.stamp(&mut source);
             }
             self.correct(&mut source, piece);
@@ -419,6 +451,7 @@ impl AudioRenderer {
 
     /// Forgets the signal; figures and correction stay.
     pub fn reset(&mut self) {
+        self.statistics = self.statistics();
         self.stretcher.reset();
         self.correction.reset();
         self.noise = ComfortNoise::new(self.channels, self.seed);

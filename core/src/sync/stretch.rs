@@ -67,6 +67,23 @@ pub struct StretchStatistics {
     pub invalid: u64,
 }
 
+impl StretchStatistics {
+    /// Both together.
+    pub(super) const fn and(self, other: Self) -> Self {
+        Self {
+            pushed: self.pushed + other.pushed,
+            pulled: self.pulled + other.pulled,
+            inserted: self.inserted + other.inserted,
+            removed: self.removed + other.removed,
+            grown: self.grown + other.grown,
+            shrunk: self.shrunk + other.shrunk,
+            in_pauses: self.in_pauses + other.in_pauses,
+            joined: self.joined + other.joined,
+            invalid: self.invalid + other.invalid,
+        }
+    }
+}
+
 /// Plays samples of 48 kHz faster or slower by leaving out or repeating whole periods of the signal.
 ///
 /// Decoded audio is pushed in chunks of any size, and pulled in others by a playout callback: neither
