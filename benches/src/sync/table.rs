@@ -15,8 +15,8 @@ type Entry = (&'static str, fn(&Trace) -> Outcome);
 
 /// What is compared.
 pub const POLICIES: &[Entry] = &[
-    ("rtcmesh", |trace| model(trace, Adaptive::new(&PlayoutTuning::rtcmesh()))),
-    ("rtcmesh-safe", |trace| model(trace, Adaptive::new(&PlayoutTuning::safe()))),
+    ("rtcmesh", |trace| model(trace, Adaptive::new(&PlayoutTuning::rtcmesh(), trace.frame))),
+    ("rtcmesh-safe", |trace| model(trace, Adaptive::new(&PlayoutTuning::safe(), trace.frame))),
     #[cfg(feature = "neteq")]
     ("neteq", super::neteq_crate::play),
     ("neteq-like", |trace| model(trace, NetEqLike::new())),
