@@ -98,9 +98,9 @@ impl Policy for NetEqLike {
     fn decide(&mut self, view: &View) -> Action {
         if view.ready < PULL {
             self.refills = self.refills || view.made_up >= 100.0;
-            let skips = view.gap.is_some_and(|gap| {
-                view.made_up >= gap || view.buffered > self.target + 50.0
-            });
+            let skips = view
+                .gap
+                .is_some_and(|gap| view.made_up >= gap || view.buffered > self.target + 50.0);
             // What cannot be skipped yet is played, and then something is made up.
             let asked = (view.now, view.media);
             if skips && self.skipped != asked {
