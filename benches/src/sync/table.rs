@@ -18,14 +18,19 @@ type Entry = (&'static str, fn(&Trace) -> Outcome);
 pub const POLICIES: &[Entry] = &[
     ("rtcmesh", |trace| real::play(trace, &PlayoutTuning::rtcmesh())),
     ("rtcmesh-safe", |trace| real::play(trace, &PlayoutTuning::safe())),
-    ("ideal", |trace| model(trace, Adaptive::new(&PlayoutTuning::rtcmesh()))),
-    ("ideal-safe", |trace| model(trace, Adaptive::new(&PlayoutTuning::safe()))),
+    ("ideal", |trace| ideal(trace, &PlayoutTuning::rtcmesh())),
+    ("ideal-safe", |trace| ideal(trace, &PlayoutTuning::safe())),
     #[cfg(feature = "neteq")]
     ("neteq", super::neteq_crate::play),
     ("neteq-like", |trace| model(trace, NetEqLike::new())),
     ("fixed-50", |trace| fixed::play(trace, 50.0)),
     ("fixed-100", |trace| fixed::play(trace, 100.0)),
 ];
+
+/// Ours without a real stretcher: what the decisions alone are good for.
+fn ideal(trace: &Trace, tuning: &PlayoutTuning) -> Outcome {
+    model(trace, Adaptive::new(tuning, trace.frame))
+}
 
 fn model(trace: &Trace, mut policy: impl Policy) -> Outcome {
     play(trace, &mut policy, &mut Idealised::default())

@@ -19,6 +19,8 @@ pub(super) struct Outlook {
     pub(super) concealed: i64,
     /// Where what was taken out so far ends.
     pub(super) end: i64,
+    /// The length of the last packet.
+    pub(super) step: i64,
 }
 
 /// What can be taken out now.
@@ -75,6 +77,7 @@ impl<T> JitterBuffer<T> {
             concealed: playing.concealed,
             end,
             paused: playing.dtx,
+            step: playing.step,
             ..Outlook::default()
         };
         let far = self.scale.rate / 2;

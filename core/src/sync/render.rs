@@ -325,6 +325,7 @@ impl AudioRenderer {
             ready: scale.nanos(self.stretcher.waiting() as i64 + outlook.ready),
             gap: outlook.gap.map(|gap| scale.nanos(gap)),
             concealed: scale.nanos(outlook.concealed),
+            packet: scale.nanos(outlook.step),
         }
     }
 
