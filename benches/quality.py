@@ -39,6 +39,7 @@ def arguments():
     parser.add_argument("--policies", default="neteq,rtcmesh", help="the first one is compared with")
     parser.add_argument("--model", default="", help="only traces whose names start so")
     parser.add_argument("--visqol", type=int, default=0, metavar="N", help="of every Nth segment; it is slow")
+    parser.add_argument("--words", action="store_true", help="PESQ with each piece of a sentence aligned, too")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()
@@ -56,6 +57,10 @@ RATE = 16_000
 # What is searched for a sentence before and behind its place, in samples: playout starts at most so much
 # early, and is at most so much late.
 EARLY, LATE = RATE // 20, RATE
+# And for a piece of a sentence around the place of the sentence.
+NEAR = 60 * RATE // 1_000
+# Pieces are cross-faded over 5 ms.
+FADE = RATE // 200
 # A segment is as long as the sentences that fit.
 SEGMENT = 9 * RATE
 # The first seconds do not count, as in the program `sync`.
@@ -83,10 +88,10 @@ def segments(sentences, length):
     return groups
 
 
-def place(reference, heard, start, end):
-    """How much later than in the reference the sentence is heard."""
-    low = max(start - EARLY, 0)
-    there = heard[low : end + LATE]
+def place(reference, heard, start, end, least, most):
+    """How much later than in the reference the piece is heard, from `least` to `most`."""
+    low = max(start + least, 0)
+    there = heard[low : end + most]
     what = reference[start:end]
     found = correlate(there, what, mode="valid", method="fft")
     energy = np.concatenate([[0.0], np.cumsum(there**2)])
@@ -94,16 +99,35 @@ def place(reference, heard, start, end):
     return low + int(np.argmax(found / np.sqrt(energy + 1e-9))) - start
 
 
-def aligned(reference, heard, group):
+def words(reference, start, end):
+    """Cuts the sentence in pieces of 0.35 to 0.7 s where it is quietest."""
+    energy = np.convolve(reference[start:end] ** 2, np.ones(320), "same")
+    cuts = [0]
+    while end - start - cuts[-1] > 0.8 * RATE:
+        low = cuts[-1] + int(0.35 * RATE)
+        cuts.append(low + int(np.argmin(energy[low : cuts[-1] + int(0.7 * RATE)])))
+    return [start + cut for cut in [*cuts, end - start]]
+
+
+def aligned(reference, heard, group, by_words):
     """A segment of the reference, and what was heard of it with every sentence at its place: so pauses of
-    another length are no difference, and the measures need not look for the sentences."""
+    another length are no difference, and the measures need not look for the sentences. By words: with
+    every piece of a sentence at its place, within 60 ms of it."""
     first, last = group[0][0] - RATE // 10, group[-1][1] + RATE // 10
     out = np.zeros(last - first)
     bounds = [first, *((a[1] + b[0]) // 2 for a, b in zip(group, group[1:])), last]
     for (start, end), low, high in zip(group, bounds, bounds[1:]):
-        lag = place(reference, heard, start, end)
-        piece = heard[max(low + lag, 0) : max(high + lag, 0)]
-        out[low - first : low - first + len(piece)] = piece
+        lag = place(reference, heard, start, end, -EARLY, LATE)
+        cuts = words(reference, start, end) if by_words else [start, end]
+        sides = [low, *cuts[1:-1], high]
+        for a, b, left, right in zip(cuts, cuts[1:], sides, sides[1:]):
+            of_piece = place(reference, heard, a, b, lag - NEAR, lag + NEAR) if by_words else lag
+            piece = heard[max(left - FADE + of_piece, 0) : max(right + of_piece, 0)]
+            at = max(left - FADE - first, 0)
+            piece = piece[len(piece) - (right - first - at) :].copy()
+            fade = np.linspace(0, 1, FADE)
+            piece[:FADE] = piece[:FADE] * fade + out[at : at + FADE] * (1 - fade)
+            out[at : at + len(piece)] = piece
     return reference[first:last], out
 
 
@@ -146,6 +170,13 @@ def mel_distance(reference, heard):
     return float(np.mean(best[loud]))
 
 
+def opinion(want, got):
+    try:
+        return pesq(RATE, want, got, "wb")
+    except NoUtterancesError:
+        return 1.0
+
+
 def scores(task):
     path, policy, groups = task
     reference, heard = load(options.dir / "reference.wav"), load(path)
@@ -158,12 +189,10 @@ def scores(task):
         visqol.create(mode="speech", use_lattice_model=False)
     found = []
     for number, group in enumerate(groups):
-        want, got = aligned(reference, heard, group)
-        try:
-            mos = pesq(RATE, want, got, "wb")
-        except NoUtterancesError:
-            mos = 1.0
-        row = {"pesq": mos, "mel": mel_distance(want, got)}
+        want, got = aligned(reference, heard, group, False)
+        row = {"pesq": opinion(want, got), "mel": mel_distance(want, got)}
+        if options.words:
+            row["words"] = opinion(*aligned(reference, heard, group, True))
         if visqol and number % options.visqol == 0:
             row["visqol"] = visqol.measure_from_arrays(want, got, RATE).moslqo
         found.append(row)
@@ -193,7 +222,7 @@ def main():
         for name, policy, rows in pool.map(scores, tasks):
             trace = name.removesuffix(f"_{policy}.wav")
             found.setdefault(trace.split(".")[0], {}).setdefault(policy, []).extend(rows)
-    measures = ["pesq", "mel"] + (["visqol"] if options.visqol else [])
+    measures = ["pesq", "mel"] + (["words"] if options.words else []) + (["visqol"] if options.visqol else [])
     for other in others:
         for measure in measures:
             table(found, base, other, measure)

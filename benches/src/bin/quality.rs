@@ -72,7 +72,18 @@ fn run(options: &Options) -> Result<(), String> {
     write_wav(&folder.join("reference.wav"), &stream.reference)?;
     write_json(&folder.join("sentences.json"), &json!(speech.sentences))?;
     if !options.json {
-        println!("{:14}{:14}{:>12}{:>12}", "trace", "policy", "made up %", "stretch %");
+        println!(
+            "{:14}{:14}{:>10}{:>10}{:>10}{:>10}{:>9}{:>9}{:>9}",
+            "trace",
+            "policy",
+            "made up %",
+            "stretch %",
+            "ops",
+            "pauses",
+            "mean ms",
+            "loss %",
+            "glitch"
+        );
     }
     for trace in models::traces(options.seed, options.seconds) {
         if !trace.name.starts_with(&options.model) {
@@ -82,7 +93,8 @@ fn run(options: &Options) -> Result<(), String> {
             let heard = play(&trace, &stream)?;
             let file = format!("{}_{policy}.wav", trace.name.replace('/', "."));
             write_wav(&folder.join(&file), &heard.samples)?;
-            let Heard { made_up_pct, stretched_pct, .. } = heard;
+            let Heard { made_up_pct, stretched_pct, operations, in_pauses, .. } = heard;
+            let found = heard.outcome.unwrap_or_default();
             if options.json {
                 println!(
                     "{}",
@@ -90,7 +102,10 @@ fn run(options: &Options) -> Result<(), String> {
                     "made_up_pct": made_up_pct, "stretch_pct": stretched_pct})
                 );
             } else {
-                println!("{:14}{policy:14}{made_up_pct:12.2}{stretched_pct:12.2}", trace.name);
+                println!(
+                    "{:14}{policy:14}{made_up_pct:10.2}{stretched_pct:10.2}{operations:10}{in_pauses:10}{:9.1}{:9.2}{:9.1}",
+                    trace.name, found.mean_ms, found.excess_loss_pct, found.glitches_per_min
+                );
             }
         }
     }

@@ -10,6 +10,8 @@ use std::path::Path;
 
 use hound::{SampleFormat, WavSpec, WavWriter};
 
+use crate::sync::engine::Outcome;
+
 /// What was heard of a trace.
 #[derive(Debug, Default)]
 pub struct Heard {
@@ -19,6 +21,11 @@ pub struct Heard {
     pub made_up_pct: f64,
     /// How much was inserted and taken out by stretching.
     pub stretched_pct: f64,
+    /// Delay and losses, where they are known.
+    pub outcome: Option<Outcome>,
+    /// Operations of the stretcher, and those of them that were made in pauses.
+    pub operations: u64,
+    pub in_pauses: u64,
 }
 
 /// Writes samples as a WAV file of 48 kHz, 16 bit, one channel.

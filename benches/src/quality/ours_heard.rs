@@ -12,7 +12,7 @@ use rtcmesh_core::sync::{
 
 use super::Heard;
 use super::stream::{FRAME, Stream};
-use crate::sync::engine::PULL;
+use crate::sync::engine::{PULL, Record};
 use crate::sync::trace::Trace;
 
 /// Samples of a pull: 10 ms.
@@ -31,27 +31,39 @@ const FADES: usize = 2_880;
 pub fn play(trace: &Trace, stream: &Stream, tuning: &PlayoutTuning) -> Result<Heard, String> {
     let arrivals = trace.arrivals();
     let mut coming = arrivals.iter().copied().peekable();
-    let end = trace.packets.last().map_or(0.0, |packet| packet.sent);
     let mut player = Player::new(stream, tuning, arrivals.first().map_or(0, |first| first.0))?;
     let mut heard = Heard::default();
-    let mut pulls = 0_u32;
-    loop {
-        let now = trace.phase + f64::from(pulls) * PULL;
-        if now >= end {
+    let mut record = Record::new(trace);
+    for pull in 0.. {
+        let now = trace.phase + f64::from(pull) * PULL;
+        if !record.at(now) {
             break;
         }
-        pulls += 1;
         while let Some((n, at)) = coming.next_if(|(_, at)| *at <= now) {
             player.take_in(n, at);
         }
         let mut out = [0.0; CALLBACK];
+        let (made_up, next, moved) = (player.made_up_in_all, player.next, player.moved());
         player.pull(now, &mut out)?;
+        for n in next..player.next {
+            if player.there.get(n) == Some(&true) {
+                record.packet(n);
+            }
+        }
+        let made_up = (player.made_up_in_all - made_up) as f64 / 48.0;
+        let media = (player.next * FRAME) as f64 - player.stretcher.waiting() as f64;
+        record.make_up(made_up);
+        record.stretch((player.moved() - moved) as f64 / 48.0);
+        record.play(media / 48.0 - PULL, (PULL - made_up).max(0.0), 0.0);
         heard.samples.extend_from_slice(&out);
     }
     let all = heard.samples.len().max(1) as f64;
-    let figures = player.stretcher.statistics();
     heard.made_up_pct = 100.0 * player.made_up_in_all as f64 / all;
-    heard.stretched_pct = 100.0 * (figures.inserted + figures.removed) as f64 / all;
+    heard.stretched_pct = 100.0 * player.moved() as f64 / all;
+    heard.outcome = Some(record.outcome());
+    let figures = player.stretcher.statistics();
+    heard.operations = figures.shrunk + figures.grown;
+    heard.in_pauses = figures.in_pauses;
     Ok(heard)
 }
 
@@ -93,6 +105,12 @@ impl<'a> Player<'a> {
             made_up_in_all: 0,
             broken: false,
         })
+    }
+
+    /// Samples inserted and taken out.
+    fn moved(&self) -> u64 {
+        let figures = self.stretcher.statistics();
+        figures.inserted + figures.removed
     }
 
     fn take_in(&mut self, n: usize, at: f64) {
@@ -140,12 +158,14 @@ impl<'a> Player<'a> {
             self.skip();
             step = self.control.decide(&self.situation(now), wanted);
         }
-        let command = match step {
-            Step::Grow { .. } => Command::Grow,
-            Step::Shrink { hurry: true, .. } => Command::ShrinkFast,
-            Step::Shrink { .. } => Command::Shrink,
-            _ => Command::Normal,
+        let frames = |nanos: i64| (nanos * 3 / THREE_SAMPLES) as usize;
+        let (command, shift) = match step {
+            Step::Grow { least } => (Command::Grow, (frames(least), usize::MAX)),
+            Step::Shrink { most, hurry: true } => (Command::ShrinkFast, (0, frames(most))),
+            Step::Shrink { most, .. } => (Command::Shrink, (0, frames(most))),
+            _ => (Command::Normal, (0, usize::MAX)),
         };
+        self.stretcher.set_shift(shift.0, shift.1);
         let ahead = if command == Command::Normal { CALLBACK } else { CALLBACK + AHEAD };
         while self.stretcher.waiting() < ahead && self.decode()? {}
         while self.stretcher.waiting() < CALLBACK && self.made_up < 48_000 {

@@ -92,6 +92,8 @@ pub struct Stretcher {
     since_search: usize,
     /// How long the command waits for a good place.
     waited: usize,
+    /// What an operation may insert or remove, in frames: at least and at most.
+    shift: (usize, usize),
 }
 
 /// A cross-fade under way from one place to another.
@@ -120,7 +122,14 @@ impl Stretcher {
             since_operation: BETWEEN,
             since_search: RETRY,
             waited: 0,
+            shift: (SHORTEST, LONGEST),
         }
+    }
+
+    /// From now on an operation inserts or removes at least `least` and at most `most` frames; within
+    /// 2.5 to 15 ms, which is what a new stretcher does. None is made where these leave nothing.
+    pub fn set_shift(&mut self, least: usize, most: usize) {
+        self.shift = (least.max(SHORTEST), most.min(LONGEST));
     }
 
     /// Takes samples in, and gives how many frames it took: all, unless more than [`Self::room`]. An
@@ -186,6 +195,9 @@ impl Stretcher {
     }
 
     fn between(&self) -> usize {
+        if knob(3, 0) > 0 && self.command == Command::Shrink && self.was_pause {
+            return 0;
+        }
         if self.command == Command::ShrinkFast { 0 } else { BETWEEN }
     }
 
@@ -229,7 +241,8 @@ impl Stretcher {
             Direction::Back if waiting < SHORTEST_FADE => 0,
             Direction::Back => self.reel.before(place).saturating_sub(HALF).min(LONGEST),
         };
-        if longest < SHORTEST {
+        let longest = longest.min(self.shift.1);
+        if longest < self.shift.0 {
             return;
         }
         let waited = self.waited;
@@ -244,7 +257,8 @@ impl Stretcher {
                 STRICT + (LENIENT - STRICT) * share.min(1.0)
             }
         };
-        let Some(found) = self.search.find(&self.reel, place, direction, longest, enough) else {
+        let range = (self.shift.0, longest);
+        let Some(found) = self.search.find(&self.reel, place, direction, range, enough) else {
             return;
         };
         let lag = found.lag as u64;
