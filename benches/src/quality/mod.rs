@@ -10,8 +10,6 @@ use std::path::Path;
 
 use hound::{SampleFormat, WavSpec, WavWriter};
 
-use crate::sync::engine::Outcome;
-
 /// What was heard of a trace.
 #[derive(Debug, Default)]
 pub struct Heard {
@@ -21,10 +19,9 @@ pub struct Heard {
     pub made_up_pct: f64,
     /// How much was inserted and taken out by stretching.
     pub stretched_pct: f64,
-    /// Delay and losses, where they are known.
-    pub outcome: Option<Outcome>,
-    /// Operations of the stretcher, and those of them that were made in pauses.
+    /// Operations of the stretcher, where they are known.
     pub operations: u64,
+    /// Those of them that were made in pauses.
     pub in_pauses: u64,
 }
 

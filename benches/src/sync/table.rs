@@ -8,6 +8,7 @@ use super::fixed;
 use super::neteq_like::NetEqLike;
 use super::playout::{Idealised, Policy, play};
 use super::policies::Adaptive;
+use super::real;
 use super::trace::Trace;
 
 /// A policy: its name in the tables, and what plays a trace by it.
@@ -15,8 +16,10 @@ type Entry = (&'static str, fn(&Trace) -> Outcome);
 
 /// What is compared.
 pub const POLICIES: &[Entry] = &[
-    ("rtcmesh", |trace| model(trace, Adaptive::new(&PlayoutTuning::rtcmesh()))),
-    ("rtcmesh-safe", |trace| model(trace, Adaptive::new(&PlayoutTuning::safe()))),
+    ("rtcmesh", |trace| real::play(trace, &PlayoutTuning::rtcmesh())),
+    ("rtcmesh-safe", |trace| real::play(trace, &PlayoutTuning::safe())),
+    ("ideal", |trace| model(trace, Adaptive::new(&PlayoutTuning::rtcmesh()))),
+    ("ideal-safe", |trace| model(trace, Adaptive::new(&PlayoutTuning::safe()))),
     #[cfg(feature = "neteq")]
     ("neteq", super::neteq_crate::play),
     ("neteq-like", |trace| model(trace, NetEqLike::new())),

@@ -45,6 +45,9 @@ pub enum Step {
     Skip,
 }
 
+/// Playout slows down where a delay is below the target by that part of it, if not earlier.
+const GROW_SHARE: i64 = 4;
+
 /// Decides, piece by piece, whether to play, to stretch or to conceal, by nothing but numbers.
 ///
 /// What counts is not how late audio is played but how late a packet may be: it has to be there when the
@@ -84,7 +87,8 @@ impl Control {
         // How late the awaited packet may be, against the target.
         let budget = at.delay.saturating_sub(spare);
         let over = budget.saturating_sub(at.target);
-        if over < -self.grow_below {
+        // A small delay has no room for a large one.
+        if over < -self.grow_below.min(at.target / GROW_SHARE) {
             return Step::Grow { least: 0 };
         }
         let last = at.gap.is_none() && ready - spare == wanted;

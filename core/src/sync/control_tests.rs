@@ -41,7 +41,7 @@ fn decisions_by_situation() {
         ("no more than there is", at(140, 60, 50), shrink(40, true)),
         ("far below", at(20, 40, 40), grow(0)),
         ("nothing behind, and late", at(45, 40, 15), grow(5)),
-        ("nothing behind, but all in vain", at(41, 40, 10), Step::Play),
+        ("nothing behind, but no later than the target", at(18, 20, 10), Step::Play),
         ("nothing behind, as usual", at(24, 22, 14), Step::Play),
         ("nothing there", at(40, 40, 0), conceal(10)),
         ("some there", at(40, 40, 3), conceal(7)),

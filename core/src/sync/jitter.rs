@@ -3,18 +3,14 @@
 use std::time::{Duration, Instant};
 
 use super::packet::{BufferStatistics, ConcealReason, Inserted, Packet, Pop};
+use super::playout::{Playout, PlayoutConfig};
 use super::ring::{Refused, Ring};
 use super::sequence::ahead;
-use super::transit::Fastest;
+use super::stream::{MAX_BEHIND, Playing, Scale, Stream, instant, nanos, since, span};
+use super::target::DelayTarget;
 
-const SECOND: i64 = 1_000_000_000;
-
-/// The largest target, that of the sync manager's contract for the largest buffer.
-const MAX_TARGET: Duration = Duration::from_millis(500);
-
-/// How far playout may fall behind its plan to still play what came too late, in nanoseconds. It
-/// catches up within 2 s at [`FASTER`].
-const MAX_BEHIND: i64 = SECOND / 4;
+/// The largest delay, that of the sync manager's contract for the largest buffer.
+const MAX_HOLD: Duration = Duration::from_millis(500);
 
 /// Playout goes faster or slower by at most one part in so many: 12.5 %, to change its delay.
 const FASTER: i64 = 8;
@@ -23,102 +19,47 @@ const FASTER: i64 = 8;
 /// smoothed, while the lag behind a clock 500 ppm off stays below 0.2 ms at 20 ms packets.
 const SMOOTHING: i64 = 16;
 
-/// An RTP time ahead of its arrival by more than that, in nanoseconds, belongs to another timeline.
-const MAX_AHEAD: i64 = SECOND;
-
-/// The gap in sequence numbers, and the number of steps back, behind which a stream must have
-/// restarted (RFC 3550, appendix A.1).
-const MAX_DROPOUT: i64 = 3_000;
-const MAX_MISORDER: i64 = 100;
-
 /// A buffer that makes the jitter of a network a constant delay.
 ///
 /// Packets come out in the order of their sequence numbers, each once, when its timestamp is due: the
-/// fastest transit through the network of the last seconds, plus the target. So the delay above the
-/// network's own is the target, wherever the first packet stood; the sender's clock is followed,
-/// however it drifts; and a change of target or of route is reached by playing up to 12.5 % faster or
-/// slower. What comes late is played while nothing behind it was, up to 250 ms late. What is missing
-/// when it is due is to be concealed; after 1 s of that, or where the sender has just paused, there is
-/// silence, and the delay is set afresh with the next packet.
+/// fastest transit through the network of the last 2 s, plus the hold: a fixed one, or one that follows
+/// the network ([`DelayTarget`]). So the delay above the network's own is the hold, wherever the first
+/// packet stood; the sender's clock is followed, however it drifts; and a change of hold or of route is
+/// reached by playing up to 12.5 % faster or slower. What comes late is played while nothing behind it
+/// was, up to 250 ms late. What is missing when it is due is to be concealed; after 1 s of that, or
+/// where the sender has just paused, there is silence, and the delay is set afresh with the next packet.
+///
+/// There are two ways to take packets out, of which one is used for a stream: [`Self::pop`], where each
+/// packet has its time, and [`super::AudioRenderer`], which fills pieces of audio for a device and
+/// stretches them.
 ///
 /// Instants must come from one clock; one that goes back is taken for the latest before it. At most
 /// 512 consecutive sequence numbers are held; memory is taken with the first packet, and none for each.
 #[derive(Debug)]
 pub struct JitterBuffer<T> {
-    scale: Scale,
-    target: i64,
-    ring: Ring<Held<T>>,
+    pub(super) scale: Scale,
+    config: PlayoutConfig,
+    /// What the delay should be at least, whatever else is known.
+    least: i64,
+    /// Made with the first packet.
+    target: Option<Box<DelayTarget>>,
+    pub(super) ring: Ring<Held<T>>,
     /// The instant of nanosecond 0: the first arrival.
-    origin: Option<Instant>,
+    pub(super) origin: Option<Instant>,
     last_arrived: i64,
-    last_now: i64,
+    pub(super) last_now: i64,
     /// Nothing is due before, since what was played last is not yet over.
     earliest: i64,
-    stream: Option<Stream>,
-    statistics: BufferStatistics,
+    pub(super) stream: Option<Stream>,
+    pub(super) statistics: BufferStatistics,
 }
 
 /// A packet that waits.
 #[derive(Debug)]
-struct Held<T> {
-    packet: Packet<T>,
-    ticks: i64,
-    arrived: i64,
-}
-
-/// The clock of the timestamps.
-#[derive(Debug, Clone, Copy)]
-struct Scale {
-    rate: i64,
-    /// The shortest packet in ticks.
-    shortest: i64,
-    /// The longest.
-    longest: i64,
-}
-
-impl Scale {
-    fn new(clock_rate: u32) -> Self {
-        let rate = i64::from(clock_rate).max(1);
-        let shortest = (rate / 400).max(1);
-        Self { rate, shortest, longest: (rate * 120 / 1_000).max(shortest) }
-    }
-
-    fn nanos(self, ticks: i64) -> i64 {
-        let (whole, part) = (ticks.div_euclid(self.rate), ticks.rem_euclid(self.rate));
-        whole.saturating_mul(SECOND).saturating_add(part * SECOND / self.rate)
-    }
-}
-
-/// What is known about the stream since it started, on a timeline of ticks that do not wrap.
-#[derive(Debug)]
-struct Stream {
-    /// Sequence number, timestamp and ticks of the packet that is furthest ahead.
-    newest: (u64, u32, i64),
-    /// The lowest sequence number that was not played or given up.
-    next: u64,
-    /// Which of the 128 numbers before `next` were played, the last one in the lowest bit.
-    played: u128,
-    fastest: Fastest,
-    /// When tick 0 is due, in nanoseconds.
-    offset: i64,
-    /// Sequence number and timestamp of the last packet, if it did not belong here.
-    suspect: Option<(u64, u32)>,
-    /// `None` from the start or from a silence to the first packet that is played.
-    playing: Option<Playing>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Playing {
-    /// Where what was played or concealed ends, in ticks.
-    end: i64,
-    /// How much was concealed since the last packet.
-    concealed: i64,
-    /// Where what was concealed with the help of a packet behind it ends, in ticks.
-    filled: i64,
-    /// The length of the last packet.
-    step: i64,
-    /// Whether the last packet announced silence.
-    dtx: bool,
+pub(super) struct Held<T> {
+    pub(super) packet: Packet<T>,
+    pub(super) ticks: i64,
+    pub(super) arrived: i64,
 }
 
 /// What has to happen next, and when.
@@ -127,16 +68,17 @@ enum Next {
     Play { due: i64 },
     GiveUp { due: i64 },
     Conceal { due: i64, ticks: i64, reason: ConcealReason },
-    Pause { due: i64, dry: bool },
+    Pause { due: i64 },
 }
 
 impl<T> JitterBuffer<T> {
-    /// A buffer for timestamps of `clock_rate` Hz (at least 1) that holds packets for `target`, at most
-    /// 500 ms.
-    pub fn new(clock_rate: u32, target: Duration) -> Self {
+    /// A buffer for timestamps of `clock_rate` Hz (at least 1).
+    pub fn new(clock_rate: u32, config: PlayoutConfig) -> Self {
         Self {
             scale: Scale::new(clock_rate),
-            target: nanos(target.min(MAX_TARGET)),
+            config,
+            least: 0,
+            target: None,
             ring: Ring::new(),
             origin: None,
             last_arrived: i64::MIN,
@@ -147,10 +89,39 @@ impl<T> JitterBuffer<T> {
         }
     }
 
-    /// Changes the target. While something plays it is reached by playing faster or slower.
-    pub fn set_target(&mut self, target: Duration) {
-        self.target = nanos(target.min(MAX_TARGET));
+    /// Changes the size: a fixed delay, or where an adaptive one starts from again. While something plays
+    /// it is reached by playing faster or slower.
+    pub fn set_size(&mut self, size: Duration) {
+        self.config.size = size;
+        if let Some(target) = &mut self.target {
+            target.start_at(size);
+        }
         self.anchor();
+    }
+
+    /// Lets the delay be no less than that, but for the maximum: to wait for video.
+    pub fn set_least(&mut self, least: Duration) {
+        self.least = nanos(least);
+        self.anchor();
+    }
+
+    /// How long packets are held now, above the fastest transit.
+    pub fn hold(&self) -> Duration {
+        span(self.held())
+    }
+
+    pub(super) fn held(&self) -> i64 {
+        let size = self.config.size;
+        let wanted = match (&self.target, self.config.playout) {
+            (Some(target), Playout::Adaptive) => target.target(),
+            _ => nanos(size),
+        };
+        wanted.max(self.least).min(nanos(self.config.max.min(MAX_HOLD)))
+    }
+
+    /// The fastest transit of late, in nanoseconds.
+    pub(super) fn fastest(&self) -> Option<i64> {
+        self.target.as_ref()?.fastest()
     }
 
     /// Takes a packet in.
@@ -168,12 +139,11 @@ impl<T> JitterBuffer<T> {
             self.statistics.strays += 1;
             return Inserted::Stray;
         }
+        let fastest = self.fastest();
         let mut done = Inserted::Queued;
         match &mut self.stream {
             None => self.stream = Some(Stream::new(sequence, rtp)),
-            Some(stream)
-                if stream.continued_by(sequence, rtp, arrived, self.target, self.scale) =>
-            {
+            Some(stream) if stream.continued_by(sequence, rtp, arrived, fastest, self.scale) => {
                 stream.suspect = None;
             }
             Some(stream) => {
@@ -190,6 +160,9 @@ impl<T> JitterBuffer<T> {
                 self.statistics.restarts += 1;
                 self.ring.clear();
                 self.stream = Some(Stream::new(sequence, rtp));
+                if let Some(target) = &mut self.target {
+                    target.restart();
+                }
                 done = Inserted::Restarted;
             }
         }
@@ -203,17 +176,20 @@ impl<T> JitterBuffer<T> {
         let Some(stream) = &mut self.stream else { return Err(Inserted::Stray) };
         let (sequence, rtp) = (packet.sequence, packet.rtp);
         let ticks = stream.ticks(rtp);
+        let media = self.scale.nanos(ticks);
         if let Some(before) = stream.next.checked_sub(sequence).filter(|&before| before > 0) {
             if before <= 128 && stream.played >> (before - 1) & 1 == 1 {
                 self.statistics.duplicates += 1;
                 return Err(Inserted::Duplicate);
             }
             self.statistics.late += 1;
+            self.observe(arrived, media);
             return Err(Inserted::Late);
         }
         // The gap was filled from what follows: to play it would play the same twice.
         if stream.playing.is_some_and(|playing| ticks < playing.filled) {
             self.statistics.late += 1;
+            self.observe(arrived, media);
             return Err(Inserted::Late);
         }
         self.ring.insert(sequence, Held { packet, ticks, arrived }).map_err(
@@ -231,20 +207,31 @@ impl<T> JitterBuffer<T> {
         if sequence > stream.newest.0 {
             stream.newest = (sequence, rtp, ticks);
         }
-        stream.fastest.observe(arrived, arrived.saturating_sub(self.scale.nanos(ticks)));
         self.statistics.peak = self.statistics.peak.max(self.ring.len());
-        self.anchor();
+        self.observe(arrived, media);
         Ok(())
+    }
+
+    /// Learns from the arrival of a packet, played or not.
+    fn observe(&mut self, arrived: i64, media: i64) {
+        let PlayoutConfig { tuning, size, max, .. } = &self.config;
+        let target =
+            self.target.get_or_insert_with(|| Box::new(DelayTarget::new(tuning, *size, *max)));
+        target.observe(arrived, media);
+        self.anchor();
     }
 
     /// Sets the delay at once, unless something plays that would jump.
     fn anchor(&mut self) {
-        if let Some(stream) = &mut self.stream
-            && stream.playing.is_none()
-            && let Some(fastest) = stream.fastest.get()
-        {
-            stream.offset = fastest.saturating_add(self.target);
+        let Some(wanted) = self.wanted() else { return };
+        if let Some(stream) = self.stream.as_mut().filter(|stream| stream.playing.is_none()) {
+            stream.offset = wanted;
         }
+    }
+
+    /// When tick 0 should be played by what is known of the network now.
+    fn wanted(&self) -> Option<i64> {
+        Some(self.fastest()?.saturating_add(self.held()))
     }
 
     /// What is due at `now`. Call it until it gives [`Pop::None`].
@@ -262,7 +249,7 @@ impl<T> JitterBuffer<T> {
                 }
                 Next::Play { due } => self.play(origin, due),
                 Next::Conceal { due, ticks, reason } => self.conceal(origin, due, ticks, reason),
-                Next::Pause { dry, .. } => self.pause(dry),
+                Next::Pause { .. } => self.pause().map(|rtp| Pop::Silence { rtp }),
             };
             return pop.unwrap_or(Pop::None);
         }
@@ -283,7 +270,7 @@ impl<T> JitterBuffer<T> {
                 };
                 let room = self.scale.rate - playing.concealed;
                 if paused || room < self.scale.shortest {
-                    return Some(Next::Pause { due, dry: !paused });
+                    return Some(Next::Pause { due });
                 }
                 let (most, reason) = match gap {
                     Some(gap) => (gap, ConcealReason::Lost),
@@ -313,6 +300,7 @@ impl<T> JitterBuffer<T> {
 
     fn play(&mut self, origin: Instant, due: i64) -> Option<Pop<T>> {
         let Held { packet, ticks, arrived } = self.take(true)?;
+        let wanted = self.wanted();
         let stream = self.stream.as_mut()?;
         let step = i64::from(packet.duration);
         let end = ticks.saturating_add(step);
@@ -320,11 +308,17 @@ impl<T> JitterBuffer<T> {
             Some(Playing { end, concealed: 0, filled: i64::MIN, step, dtx: packet.dtx });
         let length = self.scale.nanos(step);
         self.earliest = due.saturating_add(length - length / FASTER);
-        if let Some(fastest) = stream.fastest.get() {
-            let wanted = fastest.saturating_add(self.target).saturating_sub(stream.offset);
-            let change = (wanted / SMOOTHING).clamp(-length / FASTER, length / FASTER);
+        if let Some(wanted) = wanted {
+            let away = wanted.saturating_sub(stream.offset);
+            let change = (away / SMOOTHING).clamp(-length / FASTER, length / FASTER);
             stream.offset = stream.offset.saturating_add(change);
         }
+        let delay = self.count_frame(arrived);
+        Some(Pop::Frame { packet, due: instant(origin, due), delay })
+    }
+
+    /// A packet that arrived then is played: how long it waited.
+    pub(super) fn count_frame(&mut self, arrived: i64) -> Duration {
         let delay = span(self.last_now.saturating_sub(arrived));
         let figures = &mut self.statistics;
         figures.current_delay = delay;
@@ -333,11 +327,11 @@ impl<T> JitterBuffer<T> {
             _ => (figures.average_delay * 63 + delay) / 64,
         };
         figures.frames += 1;
-        Some(Pop::Frame { packet, due: instant(origin, due), delay })
+        delay
     }
 
     /// Takes the first packet away, to be played or not.
-    fn take(&mut self, played: bool) -> Option<Held<T>> {
+    pub(super) fn take(&mut self, played: bool) -> Option<Held<T>> {
         let held = self.ring.pop_first()?;
         let stream = self.stream.as_mut()?;
         let sequence = held.packet.sequence;
@@ -381,16 +375,13 @@ impl<T> JitterBuffer<T> {
         Some(Pop::Conceal { rtp, duration: ticks as u32, due: instant(origin, due), reason })
     }
 
-    fn pause(&mut self, dry: bool) -> Option<Pop<T>> {
+    /// Ends what was played, and gives where it ended. What comes next is played by the delay wanted then.
+    pub(super) fn pause(&mut self) -> Option<u32> {
         let stream = self.stream.as_mut()?;
         let end = stream.playing.take()?.end;
         let rtp = stream.rtp(end);
-        if dry {
-            // Whether the sender paused or the network stalled: what comes next tells the transit.
-            stream.fastest.clear();
-        }
         self.anchor();
-        Some(Pop::Silence { rtp })
+        Some(rtp)
     }
 
     /// The packet that waits and comes next in sequence: after a [`Pop::Conceal`] the one whose in-band
@@ -409,62 +400,15 @@ impl<T> JitterBuffer<T> {
         BufferStatistics { current: self.ring.len(), ..self.statistics }
     }
 
-    /// Forgets everything but clock rate and target: packets, the stream and the figures.
+    /// Forgets everything but clock rate, configuration and least delay: packets, the stream, the network
+    /// and the figures.
     pub fn reset(&mut self) {
         self.ring.clear();
         self.origin = None;
         (self.last_arrived, self.last_now, self.earliest) = (i64::MIN, i64::MIN, i64::MIN);
         self.stream = None;
+        self.target = None;
         self.statistics = BufferStatistics::default();
-    }
-}
-
-impl Stream {
-    fn new(sequence: u64, rtp: u32) -> Self {
-        Self {
-            newest: (sequence, rtp, 0),
-            next: 0,
-            played: 0,
-            fastest: Fastest::default(),
-            offset: 0,
-            suspect: None,
-            playing: None,
-        }
-    }
-
-    fn ticks(&self, rtp: u32) -> i64 {
-        self.newest.2.saturating_add(ahead(rtp, self.newest.1))
-    }
-
-    fn rtp(&self, ticks: i64) -> u32 {
-        self.newest.1.wrapping_add(ticks.wrapping_sub(self.newest.2) as u32)
-    }
-
-    /// When `ticks` should be played by the delay in force.
-    fn planned(&self, ticks: i64, scale: Scale) -> i64 {
-        self.offset.saturating_add(scale.nanos(ticks))
-    }
-
-    /// Whether a packet can belong to the stream.
-    fn continued_by(
-        &self,
-        sequence: u64,
-        rtp: u32,
-        arrived: i64,
-        target: i64,
-        scale: Scale,
-    ) -> bool {
-        let steps = sequence.wrapping_sub(self.newest.0) as i64;
-        if !(-MAX_MISORDER..MAX_DROPOUT).contains(&steps) {
-            return false;
-        }
-        let moved = scale.nanos(ahead(rtp, self.newest.1));
-        if steps > 0 && moved < -MAX_BEHIND || steps < 0 && moved > MAX_BEHIND {
-            return false;
-        }
-        let transit = arrived.saturating_sub(scale.nanos(self.ticks(rtp)));
-        let in_force = self.offset.saturating_sub(target);
-        self.fastest.get().is_none() || transit >= in_force.saturating_sub(MAX_AHEAD)
     }
 }
 
@@ -474,33 +418,9 @@ impl Next {
             Self::Play { due }
             | Self::GiveUp { due }
             | Self::Conceal { due, .. }
-            | Self::Pause { due, .. } => due,
+            | Self::Pause { due } => due,
         }
     }
-}
-
-fn nanos(duration: Duration) -> i64 {
-    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
-}
-
-/// The nanoseconds from `origin` to `at`, negative where `at` is before it.
-fn since(origin: Instant, at: Instant) -> i64 {
-    match at.checked_duration_since(origin) {
-        Some(after) => nanos(after),
-        None => -nanos(origin.duration_since(at)),
-    }
-}
-
-fn span(nanos: i64) -> Duration {
-    Duration::from_nanos(nanos.max(0) as u64)
-}
-
-/// The instant `nanos` after `origin`, or `origin` where the platform has no such instant.
-fn instant(origin: Instant, nanos: i64) -> Instant {
-    let distance = Duration::from_nanos(nanos.unsigned_abs());
-    let instant =
-        if nanos < 0 { origin.checked_sub(distance) } else { origin.checked_add(distance) };
-    instant.unwrap_or(origin)
 }
 
 #[cfg(test)]

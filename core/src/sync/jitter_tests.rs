@@ -24,7 +24,12 @@ struct World {
 impl World {
     fn new() -> Self {
         let start = Instant::now();
-        Self { buffer: JitterBuffer::new(RATE, TARGET), start, now: start, out: Vec::new() }
+        Self {
+            buffer: JitterBuffer::new(RATE, PlayoutConfig::fixed(TARGET)),
+            start,
+            now: start,
+            out: Vec::new(),
+        }
     }
 
     /// Lets time pass up to `at`, and takes what is due before it.
@@ -291,7 +296,7 @@ fn a_change_of_route_or_of_target_is_followed() {
         let mut world = World::new();
         for n in 0..500 {
             if n == 100 {
-                world.buffer.set_target(ms(target));
+                world.buffer.set_size(ms(target));
             }
             world.number(n, if n < 100 { ms(0) } else { ms(route) });
         }
@@ -301,7 +306,7 @@ fn a_change_of_route_or_of_target_is_followed() {
         let delay = statistics.current_delay;
         assert!(delay.abs_diff(ms(target)) < ms(1), "{delay:?} of {target} ms");
         // And back.
-        world.buffer.set_target(TARGET);
+        world.buffer.set_size(TARGET);
         for n in 500..900 {
             world.number(n, ms(0));
         }
@@ -475,7 +480,7 @@ proptest! {
         steps in prop::collection::vec(step(), 0..200),
     ) {
         let start = Instant::now();
-        let mut buffer = JitterBuffer::new(rate, TARGET);
+        let mut buffer = JitterBuffer::new(rate, PlayoutConfig::fixed(TARGET));
         let mut last = None;
         let mut latest = start;
         for step in steps {
@@ -488,7 +493,7 @@ proptest! {
                         last = None;
                     }
                 }
-                Step::Target { millis } => buffer.set_target(ms(millis)),
+                Step::Target { millis } => buffer.set_size(ms(millis)),
                 Step::Pop { at } => {
                     latest = latest.max(start + ms(at));
                     for turn in 0.. {

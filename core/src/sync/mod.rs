@@ -12,15 +12,18 @@ mod join;
 mod level;
 mod noise;
 mod ntp_map;
+mod outlook;
 mod packet;
 mod pitch;
+mod playout;
 mod reel;
+mod render;
 mod ring;
 mod robust;
 mod sequence;
+mod stream;
 mod stretch;
 mod target;
-mod transit;
 mod tuning;
 
 pub use clock::{
@@ -34,6 +37,8 @@ pub use jitter::JitterBuffer;
 pub use noise::ComfortNoise;
 pub use ntp_map::{NtpMap, ReportUse};
 pub use packet::{BufferStatistics, ConcealReason, Inserted, Packet, Pop};
+pub use playout::{Playout, PlayoutConfig};
+pub use render::{AudioRenderer, Decode, RenderStatistics, Rendered};
 pub use sequence::Unwrapper;
 pub use stretch::{Command, StretchStatistics, Stretcher};
 pub use target::DelayTarget;

@@ -74,9 +74,9 @@ impl Search {
         }
     }
 
-    /// The shift of `shortest` (at least 2.5 ms) to `longest` frames at which 10 ms around `place` and 10 ms around the
-    /// shifted place are most alike for the length of the shift; of those that are at least `enough`
-    /// alike if there are any. `None` where the reel holds too little.
+    /// The shift of `shortest` (at least 2.5 ms) to `longest` frames at which 10 ms around `place` and
+    /// 10 ms around the shifted place are most alike for the length of the shift; of those that are at
+    /// least `enough` alike if there are any. `None` where the reel holds too little.
     ///
     /// A correlation at 12 kHz finds a few candidates, and one at 48 kHz decides. All channels count
     /// as one signal, so that whatever is done to one is right for the others.

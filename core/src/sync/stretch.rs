@@ -38,6 +38,8 @@ pub enum Command {
     ShrinkFast,
     /// Slower: repeats periods.
     Grow,
+    /// Slower at the price of some quality: before nothing is left to be played.
+    GrowFast,
 }
 
 /// What a [`Stretcher`] has done. At any time the frames pulled are those pushed, more those inserted,
@@ -92,8 +94,9 @@ pub struct Stretcher {
     since_search: usize,
     /// How long the command waits for a good place.
     waited: usize,
-    /// What an operation may insert or remove, in frames: at least and at most.
-    shift: (usize, usize),
+    /// The least and the most frames of an operation.
+    least: usize,
+    most: usize,
 }
 
 /// A cross-fade under way from one place to another.
@@ -122,14 +125,14 @@ impl Stretcher {
             since_operation: BETWEEN,
             since_search: RETRY,
             waited: 0,
-            shift: (SHORTEST, LONGEST),
+            least: 0,
+            most: usize::MAX,
         }
     }
 
-    /// From now on an operation inserts or removes at least `least` and at most `most` frames; within
-    /// 2.5 to 15 ms, which is what a new stretcher does. None is made where these leave nothing.
-    pub fn set_shift(&mut self, least: usize, most: usize) {
-        self.shift = (least.max(SHORTEST), most.min(LONGEST));
+    /// Operations that follow insert or remove at least `least` frames and at most `most`.
+    pub const fn bound(&mut self, least: usize, most: usize) {
+        (self.least, self.most) = (least, most);
     }
 
     /// Takes samples in, and gives how many frames it took: all, unless more than [`Self::room`]. An
@@ -192,12 +195,10 @@ impl Stretcher {
         self.fade = None;
         self.command = Command::Normal;
         (self.since_operation, self.since_search, self.waited) = (BETWEEN, RETRY, 0);
+        self.bound(0, usize::MAX);
     }
 
     fn between(&self) -> usize {
-        if knob(3, 0) > 0 && self.command == Command::Shrink && self.was_pause {
-            return 0;
-        }
         if self.command == Command::ShrinkFast { 0 } else { BETWEEN }
     }
 
@@ -233,7 +234,7 @@ impl Stretcher {
         }
         let (place, waiting) = (self.reel.position(), self.reel.waiting());
         let direction = match self.command {
-            Command::Grow => Direction::Back,
+            Command::Grow | Command::GrowFast => Direction::Back,
             _ => Direction::Ahead,
         };
         let longest = match direction {
@@ -241,8 +242,8 @@ impl Stretcher {
             Direction::Back if waiting < SHORTEST_FADE => 0,
             Direction::Back => self.reel.before(place).saturating_sub(HALF).min(LONGEST),
         };
-        let longest = longest.min(self.shift.1);
-        if longest < self.shift.0 {
+        let longest = longest.min(self.most);
+        if longest < SHORTEST.max(self.least) {
             return;
         }
         let waited = self.waited;
@@ -251,13 +252,13 @@ impl Stretcher {
         let pause = self.is_pause(place, direction, longest);
         let enough = match self.command {
             _ if pause => PAUSE,
-            Command::ShrinkFast => HASTY,
+            Command::ShrinkFast | Command::GrowFast => HASTY,
             _ => {
                 let share = waited as f32 / PATIENCE as f32;
                 STRICT + (LENIENT - STRICT) * share.min(1.0)
             }
         };
-        let range = (self.shift.0, longest);
+        let range = (self.least, longest);
         let Some(found) = self.search.find(&self.reel, place, direction, range, enough) else {
             return;
         };

@@ -108,6 +108,19 @@ impl DelayTarget {
         }
     }
 
+    /// Starts at `start` again, within the bounds, and goes on from there as at the beginning.
+    pub fn start_at(&mut self, start: Duration) {
+        self.start = nanos(start).clamp(self.floor, self.max);
+        (self.target, self.watched) = (self.start, 0);
+    }
+
+    /// The RTP times that follow have nothing to do with those before: another stream, that comes through
+    /// the same network.
+    pub fn restart(&mut self) {
+        self.fastest = [None; INTERVALS];
+        (self.newest, self.peak, self.last) = (i64::MIN, None, [0; SUCCESSION]);
+    }
+
     /// The target, in nanoseconds above [`Self::fastest`].
     pub fn target(&self) -> i64 {
         let sustained = self.last.iter().copied().min().unwrap_or(0);

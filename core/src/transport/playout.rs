@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::codec::{OPUS_RATE, opus_packet_duration};
 use crate::config::ReceivedAudio;
 use crate::media::EncodedAudio;
-use crate::sync::{Inserted, JitterBuffer, Packet, Pop};
+use crate::sync::{Inserted, JitterBuffer, Packet, PlayoutConfig, Pop};
 use crate::transport::event::{AudioData, AudioFrame};
 
 #[cfg(feature = "opus")]
@@ -58,7 +58,7 @@ impl AudioPlayout {
             ReceivedAudio::Decoded => Output::Decoded(Decoding::default()),
             _ => Output::Encoded,
         };
-        let buffer = JitterBuffer::new(OPUS_RATE, target);
+        let buffer = JitterBuffer::new(OPUS_RATE, PlayoutConfig::fixed(target));
         Self { buffer, output, undecodable: 0, replaced: 0 }
     }
 
@@ -155,7 +155,7 @@ impl AudioPlayout {
 
     /// Changes the delay: playout gets there by going up to 12.5 % faster or slower.
     pub(crate) fn set_target(&mut self, target: Duration) {
-        self.buffer.set_target(target);
+        self.buffer.set_size(target);
     }
 
     /// The figures since the start.

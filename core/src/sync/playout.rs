@@ -1,0 +1,59 @@
+//! How received media is held back.
+
+use std::time::Duration;
+
+use super::tuning::PlayoutTuning;
+
+/// Whether the delay of playout follows the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub enum Playout {
+    /// Media is held for exactly the configured size of the buffer, above the fastest transit of late.
+    Fixed,
+    /// The delay starts there and moves between a floor and a maximum, to where delay and losses cost
+    /// least together.
+    #[default]
+    Adaptive,
+}
+
+/// The delay of one stream.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct PlayoutConfig {
+    /// Whether it follows the network.
+    pub playout: Playout,
+    /// The delay, or where it starts. More than `max` is taken for that.
+    pub size: Duration,
+    /// The largest delay, at most 500 ms.
+    pub max: Duration,
+    /// What an adaptive delay weighs.
+    pub tuning: PlayoutTuning,
+}
+
+impl PlayoutConfig {
+    /// A delay of `size`.
+    pub const fn fixed(size: Duration) -> Self {
+        Self { playout: Playout::Fixed, ..Self::adaptive(size) }
+    }
+
+    /// A delay that starts at `size`, of at most 500 ms.
+    pub const fn adaptive(size: Duration) -> Self {
+        Self {
+            playout: Playout::Adaptive,
+            size,
+            max: Duration::from_millis(500),
+            tuning: PlayoutTuning::rtcmesh(),
+        }
+    }
+
+    /// With another maximum.
+    #[must_use]
+    pub const fn with_max(self, max: Duration) -> Self {
+        Self { max, ..self }
+    }
+
+    /// With other weights.
+    #[must_use]
+    pub const fn with_tuning(self, tuning: PlayoutTuning) -> Self {
+        Self { tuning, ..self }
+    }
+}
