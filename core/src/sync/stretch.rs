@@ -275,12 +275,10 @@ impl Stretcher {
                 STRICT + (LENIENT - STRICT) * share.min(1.0)
             }
         };
-        let Some(found) = self.search.find(&self.reel, place, direction, longest, enough) else {
+        let range = (self.least, longest);
+        let Some(found) = self.search.find(&self.reel, place, direction, range, enough) else {
             return;
         };
-        if found.lag < self.least {
-            return;
-        }
         let lag = found.lag as u64;
         let (to, ahead) = match direction {
             Direction::Ahead => (place + lag, waiting - found.lag),
