@@ -84,9 +84,7 @@ impl DriftCorrection {
     ///
     /// [`ClockError::InvalidCorrectionFactor`] outside 0.99 to 1.01; nothing is changed then.
     pub fn set_factor(&mut self, factor: f64) -> Result<(), ClockError> {
-        if !(1.0 - MOST..=1.0 + MOST).contains(&factor) {
-            return Err(ClockError::InvalidCorrectionFactor(factor));
-        }
+        check(factor)?;
         let factor = if (factor - 1.0).abs() < NONE { 1.0 } else { factor };
         if factor.to_bits() != self.target.to_bits() {
             self.target = factor;
@@ -233,6 +231,20 @@ impl DriftCorrection {
         }
         self.phase += (self.ratio * ONE) as u64;
     }
+}
+
+/// Whether `factor` is a correction: 0.99 to 1.01.
+pub(super) fn check(factor: f64) -> Result<(), ClockError> {
+    if (1.0 - MOST..=1.0 + MOST).contains(&factor) {
+        Ok(())
+    } else {
+        Err(ClockError::InvalidCorrectionFactor(factor))
+    }
+}
+
+/// The correction that is nearest to `factor`, which is a number.
+pub(super) fn nearest(factor: f64) -> f64 {
+    factor.clamp(1.0 - MOST, 1.0 + MOST)
 }
 
 /// Which tap the output lies at: 16 samples late.
