@@ -69,6 +69,8 @@ pub struct Rendered {
     pub rtp: Option<u32>,
     /// How long after its fastest possible arrival the first frame was played.
     pub delay: Duration,
+    /// The timestamp and the arrival of the packet that was decoded last, if one was.
+    pub decoded: Option<(u32, Instant)>,
     /// How many frames were made up for packets that were not there.
     pub concealed: usize,
     /// Why the last of them were not there.
@@ -348,6 +350,7 @@ impl AudioRenderer {
             }
             Following::Packet => buffer.fetch().map(|packet| {
                 let frames = decoder.decode(&packet.payload, &mut scratch);
+                source.rendered.decoded = Some((packet.rtp, packet.arrived));
                 self.statistics.decoded += frames.unwrap_or(0) as u64;
                 frames.or_else(|| {
                     self.statistics.undecodable += 1;

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::codec::{OPUS_RATE, opus_packet_duration};
 use crate::config::ReceivedAudio;
-use crate::media::EncodedAudio;
-use crate::sync::{JitterBuffer, Packet, PlayoutTuning, Pop};
+use crate::media::{EncodedAudio, EncodedVideo};
+use crate::sync::{JitterBuffer, Packet, PlayoutTuning, Pop, SyncManager};
 use crate::transport::event::{AudioData, AudioFrame};
 
 #[cfg(feature = "opus")]
@@ -17,6 +17,9 @@ const GRAIN: u32 = OPUS_RATE / 400;
 
 /// An Opus packet, as it waits.
 pub(super) type Opus = Arc<[u8]>;
+
+/// The timing of one peer's media.
+pub(super) type Sync = SyncManager<Opus, EncodedVideo>;
 
 /// Figures of received audio. Samples are of one channel, at 48 kHz.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -92,14 +95,10 @@ impl AudioPlayout {
     }
 
     /// The next frame that is due. Call it until it gives none.
-    pub(crate) fn poll(
-        &mut self,
-        buffer: &mut JitterBuffer<Opus>,
-        now: Instant,
-    ) -> Option<AudioFrame> {
+    pub(super) fn poll(&mut self, sync: &mut Sync, now: Instant) -> Option<AudioFrame> {
         match &mut self.output {
             Output::Encoded => loop {
-                match buffer.pop(now) {
+                match sync.pop_audio(now) {
                     Pop::Frame {
                         packet: Packet { rtp, duration, payload: opus, .. },
                         due,
@@ -115,7 +114,7 @@ impl AudioPlayout {
                 }
             },
             #[cfg(feature = "opus")]
-            Output::Decoded(rendering) => rendering.poll(buffer, now),
+            Output::Decoded(rendering) => rendering.poll(sync, now),
         }
     }
 
@@ -125,16 +124,6 @@ impl AudioPlayout {
             Output::Encoded => buffer.poll_timeout(),
             #[cfg(feature = "opus")]
             Output::Decoded(rendering) => rendering.poll_timeout(buffer),
-        }
-    }
-
-    /// Corrects the sender's clock by this factor, 0.99 to 1.01: above 1 where it is fast.
-    #[cfg_attr(not(feature = "opus"), expect(clippy::unused_self))]
-    pub(crate) fn set_correction(&mut self, factor: f64) {
-        match &mut self.output {
-            Output::Encoded => {}
-            #[cfg(feature = "opus")]
-            Output::Decoded(rendering) => rendering.set_correction(factor),
         }
     }
 

@@ -17,7 +17,7 @@ fn fixed(size: Duration, received: ReceivedAudio) -> Reception {
     let mut config = Config::new("ws://h/").playout(Playout::Fixed);
     config.jitter_buffer_size_ms = size.as_millis() as u32;
     config.audio.received = received;
-    Reception::new(&config, 1)
+    Reception::new(&PeerId::new("bob").unwrap(), &config, 1).unwrap()
 }
 
 /// Lets packet `n` arrive at its time, and gives what comes out until all is played.
@@ -59,7 +59,8 @@ fn encoded_packets_come_in_order_at_their_time_with_gaps() {
         assert_eq!((&frame.data, frame.concealed), (&AudioData::Encoded(expected), false));
     }
     assert_eq!(frames[1].at - frames[0].at, ms(40));
-    let (buffer, figures) = playout.audio_figures();
+    let (sync, figures) = playout.figures();
+    let buffer = sync.audio.buffer;
     assert_eq!((buffer.concealed, buffer.discarded(), figures.undecodable), (1, 0, 0));
     assert_eq!(buffer.average_delay, TARGET);
 }
@@ -70,7 +71,7 @@ fn what_is_no_opus_is_counted_and_left_out() {
     let bad = |bytes: &[u8]| -> Arc<[u8]> { bytes.into() };
     let sent = [(0, empty()), (1, bad(&[])), (2, bad(&[3, 0])), (3, bad(&[3]))];
     assert_eq!(played(&mut playout, &sent).len(), 1);
-    assert_eq!(playout.audio_figures().1.undecodable, 3);
+    assert_eq!(playout.figures().1.undecodable, 3);
 }
 
 #[test]
@@ -79,9 +80,9 @@ fn duplicates_are_discarded_and_arrival_is_not_later_than_now() {
     let now = Instant::now();
     playout.audio(now, now + ms(500), 1, 0, empty());
     playout.audio(now, now, 1, 0, empty());
-    assert_eq!(playout.audio_figures().0.discarded(), 1);
+    assert_eq!(playout.figures().0.audio.dropped_frames, 1);
     assert_eq!(playout.poll_timeout(), Some(now + TARGET));
-    playout.set_size(ms(80));
+    playout.set_size(80).unwrap();
     assert_eq!(playout.poll_timeout(), Some(now + ms(80)));
 }
 
@@ -91,7 +92,9 @@ mod decoded {
 
     use super::*;
     use crate::codec::signal::{peak_at, rms, sine, speech};
-    use crate::codec::{AudioEncoder, Channels, MAX_PACKET_BYTES, OpusEncoder, OpusSettings};
+    use crate::codec::{
+        AudioEncoder, Channels, MAX_PACKET_BYTES, OPUS_RATE, OpusEncoder, OpusSettings,
+    };
     use crate::media::AudioBuffer;
 
     fn encoded(settings: OpusSettings, pcm: &[f32]) -> Vec<(u32, Arc<[u8]>)> {
@@ -162,7 +165,7 @@ mod decoded {
         };
         let mut playout = fixed(TARGET, ReceivedAudio::Decoded);
         let frames = played(&mut playout, &packets);
-        let figures = playout.audio_figures().1;
+        let figures = playout.figures().1;
         assert!(figures.recovered >= 12 * 960, "{figures:?}");
         assert_eq!(figures.recovered + figures.concealed, 16 * 960);
         // Packets without their copies.
@@ -171,7 +174,7 @@ mod decoded {
         packets.retain(|(n, _)| *n < 20 || n % 5 != 0);
         let mut playout = fixed(TARGET, ReceivedAudio::Decoded);
         let guessed = played(&mut playout, &packets);
-        let figures = playout.audio_figures().1;
+        let figures = playout.figures().1;
         assert_eq!((figures.recovered, figures.concealed), (0, 16 * 960));
         assert_eq!(figures.concealments, 16);
         let made_up = guessed.iter().filter(|frame| frame.concealed).count();
@@ -191,8 +194,8 @@ mod decoded {
         let made_up = frames.iter().filter(|frame| frame.concealed).count();
         assert!((2..=4).contains(&made_up), "{made_up}");
         // The empty one is recovered from the one behind it.
-        let (buffer, figures) = playout.audio_figures();
-        assert_eq!((figures.undecodable, buffer.discarded()), (2, 0));
+        let (sync, figures) = playout.figures();
+        assert_eq!((figures.undecodable, sync.audio.dropped_frames), (2, 0));
         assert!((960..=2 * 960).contains(&figures.concealed), "{figures:?}");
     }
 

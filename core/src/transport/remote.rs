@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use crate::id::{PeerId, RequestId, SocketId};
 use crate::peer::{Peer, PeerFigures};
 use crate::signaling::Capabilities;
+use crate::sync::SyncState;
 use crate::time::Deadline;
 use crate::transport::info::{PeerCounters, PeerInfo, PeerState, Quality, seconds_between};
 use crate::transport::outgoing::{AudioSource, SendTimeline};
@@ -108,6 +109,8 @@ pub(super) struct Connection {
     /// When a lost path is sought anew.
     pub(super) restart_at: Option<Instant>,
     pub(super) reception: Reception,
+    /// The last one that was told.
+    sync_state: SyncState,
     pub(super) timeline: SendTimeline,
     /// The encoder of audio that goes to this peer alone.
     pub(super) source: Option<Box<AudioSource>>,
@@ -134,6 +137,7 @@ impl Connection {
             deadline: None,
             restart_at: None,
             reception,
+            sync_state: SyncState::default(),
             timeline,
             source: None,
             selected: None,
@@ -185,10 +189,18 @@ impl Connection {
     }
 
     /// Measures the rates of the last interval, when one is over.
-    pub(super) fn measure(&mut self, now: Instant) {
+    pub(super) fn measure(&mut self, now: Instant, unix: Duration) {
         if now >= self.sample.at + SAMPLE_INTERVAL {
-            self.sample.take(now, self.peer.figures());
+            let figures = self.peer.figures();
+            self.sample.take(now, figures);
+            self.reception.measure(now, unix, figures.rtt);
         }
+    }
+
+    /// The sync state, if it has changed since this was asked last.
+    pub(super) fn new_sync_state(&mut self) -> Option<SyncState> {
+        let state = self.reception.state();
+        (std::mem::replace(&mut self.sync_state, state) != state).then_some(state)
     }
 
     pub(super) fn quality(&self) -> Quality {
@@ -202,12 +214,13 @@ impl Connection {
             bitrate_in_kbps: self.sample.kbps.0,
             bitrate_out_kbps: self.sample.kbps.1,
             audio_level_dbov: self.level,
+            sync: self.reception.info(),
         }
     }
 
     pub(super) fn counters(&self) -> PeerCounters {
         let figures = self.peer.figures();
-        let (buffer, playout) = self.reception.audio_figures();
+        let (sync, playout) = self.reception.figures();
         PeerCounters {
             local_candidate: figures.path.map(|(local, _)| local),
             remote_candidate: figures.path.map(|(_, remote)| remote),
@@ -221,8 +234,9 @@ impl Connection {
             audio_samples_recovered: playout.recovered,
             audio_samples_inserted: playout.inserted,
             audio_samples_removed: playout.removed,
-            audio_packets_late: buffer.late,
-            audio_packets_discarded: buffer.discarded() + figures.media_dropped,
+            audio_packets_late: sync.audio.buffer.late,
+            audio_packets_discarded: sync.audio.dropped_frames + figures.media_dropped,
+            video_frames_dropped: sync.video.dropped_frames,
             video_frames_in: figures.video_frames_in,
             video_frames_out: figures.video_frames_out,
             messages_in: figures.messages_in,

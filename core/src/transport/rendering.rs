@@ -7,7 +7,7 @@ use crate::codec::{AudioDecoder, Channels, OPUS_RATE, OpusDecoder, opus_packet_h
 use crate::media::AudioBuffer;
 use crate::sync::{AudioRenderer, Decode, JitterBuffer, PlayoutTuning};
 use crate::transport::event::{AudioData, AudioFrame};
-use crate::transport::playout::{Opus, PlayoutFigures};
+use crate::transport::playout::{Opus, PlayoutFigures, Sync};
 
 /// What is played at once: as devices ask for it.
 const FRAME: Duration = Duration::from_millis(10);
@@ -31,7 +31,6 @@ pub(super) struct Rendering {
     seed: u64,
     renderer: Option<AudioRenderer>,
     decoder: Decoder,
-    correction: f64,
     stereo: bool,
     /// When the next frame is due, while frames follow each other.
     next: Option<Instant>,
@@ -49,7 +48,6 @@ impl Rendering {
             seed,
             renderer: None,
             decoder: Decoder::default(),
-            correction: 1.0,
             stereo: false,
             next: None,
             earliest: None,
@@ -63,34 +61,36 @@ impl Rendering {
         self.stereo |= is_stereo(opus);
     }
 
-    pub(super) fn poll(
-        &mut self,
-        buffer: &mut JitterBuffer<Opus>,
-        now: Instant,
-    ) -> Option<AudioFrame> {
+    pub(super) fn poll(&mut self, sync: &mut Sync, now: Instant) -> Option<AudioFrame> {
         loop {
-            let due = self.poll_timeout(buffer).filter(|due| *due <= now)?;
+            let due = self.poll_timeout(sync.audio()).filter(|due| *due <= now)?;
             let late = now.saturating_duration_since(due);
             let at = if late > ASLEEP { now } else { due };
-            let frame = self.play(buffer, at);
+            let frame = self.play(sync, at);
             if frame.is_some() {
                 return frame;
             }
         }
     }
 
-    fn play(&mut self, buffer: &mut JitterBuffer<Opus>, at: Instant) -> Option<AudioFrame> {
+    fn play(&mut self, sync: &mut Sync, at: Instant) -> Option<AudioFrame> {
         let channels = if self.stereo { 2 } else { 1 };
         let (tuning, seed) = (&self.tuning, self.seed);
         let renderer =
             self.renderer.get_or_insert_with(|| AudioRenderer::new(channels, tuning, seed));
         renderer.set_channels(channels, tuning, seed);
         // The factor was checked by who set it.
-        let _ = renderer.set_correction(self.correction);
+        let _ = renderer.set_correction(sync.correction_factor());
         self.decoder.set_channels(if self.stereo { Channels::Stereo } else { Channels::Mono });
         let mut samples = [0.0; 2 * SAMPLES];
         let out = samples.get_mut(..channels * SAMPLES)?;
-        let rendered = renderer.render(buffer, &mut self.decoder, at, out);
+        let rendered = renderer.render(sync.audio_mut(), &mut self.decoder, at, out);
+        if let (Some(first), Some((rtp, arrived))) = (rendered.rtp, rendered.decoded) {
+            // What was decoded is played behind what is played now.
+            let ahead = rtp.wrapping_sub(first) as i32;
+            let ahead = duration(usize::try_from(ahead).unwrap_or(0).min(OPUS_RATE as usize));
+            sync.heard(rtp, arrived, at + ahead);
+        }
         let pause = rendered.rtp.is_none() && rendered.paused >= SAMPLES;
         self.earliest = Some(at + FRAME);
         self.next = self.earliest;
@@ -119,10 +119,6 @@ impl Rendering {
     pub(super) fn poll_timeout(&self, buffer: &JitterBuffer<Opus>) -> Option<Instant> {
         // A place may start in the past, of which something else was heard.
         self.next.or_else(|| buffer.poll_start().map(|start| Some(start).max(self.earliest))?)
-    }
-
-    pub(super) fn set_correction(&mut self, factor: f64) {
-        self.correction = factor;
     }
 
     pub(super) fn figures(&self) -> PlayoutFigures {
