@@ -139,10 +139,21 @@ impl DriftEstimator {
     fn point(&mut self, rtp: u32, arrived: Instant) -> Point {
         let origin = *self.origin.get_or_insert(arrived);
         self.now = self.now.max(nanos_since(origin, arrived) as f64 * 1e-9);
-        let (last, ticks) = self.last.unwrap_or((rtp, 0));
+        let (last, ticks) = self.last.unwrap_or_else(|| (rtp, self.resumed()));
         let ticks = ticks.saturating_add(ahead(rtp, last));
         self.last = Some((rtp, ticks));
         Point { x: self.now, y: self.now - ticks as f64 / self.rate }
+    }
+
+    /// The ticks at which timestamps begin: where those before would have gone on.
+    fn resumed(&self) -> i64 {
+        let before = self.window.least.or(self.packets.last());
+        before.map_or(0, |before| ((self.now - before.y) * self.rate).round() as i64)
+    }
+
+    /// The timestamps begin anew, but the clock is the same: an encoder was restarted.
+    pub fn restart_timestamps(&mut self) {
+        (self.last, self.suspect) = (None, None);
     }
 
     /// Ends a window.

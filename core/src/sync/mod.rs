@@ -1,33 +1,45 @@
 //! Synchronisation: from the order and the clocks of the network to those of the listener. Plain
 //! numbers in and out; nothing here knows the engine.
 
+mod align;
 mod changepoint;
 mod clock;
 mod control;
 mod correction;
 mod drift;
+#[cfg(test)]
+mod edge_cases_clock_tests;
+#[cfg(test)]
+mod edge_cases_tests;
+mod error;
+mod frame;
 mod frame_size;
 mod histogram;
 mod jitter;
 mod join;
 mod level;
 mod lipsync;
+mod manager;
 mod noise;
 mod ntp_map;
+mod outlook;
 mod packet;
 mod pitch;
 mod playout;
 mod reel;
+mod render;
 mod ring;
 mod robust;
 mod route;
 mod sequence;
+mod settings;
 mod stream;
 mod stretch;
 mod target;
 mod tuning;
 mod video;
 
+pub use align::TimestampOffset;
 pub use clock::{
     AudioTimestamp, ClockDriftEstimate, ClockError, MediaTimestamp, Medium, RecommendedAction,
     RtcpSenderReport, VideoTimestamp,
@@ -35,13 +47,21 @@ pub use clock::{
 pub use control::{Control, Situation, Step};
 pub use correction::DriftCorrection;
 pub use drift::DriftEstimator;
+pub use error::SyncError;
+pub use frame::{
+    AudioFrame, SyncedAudioFrame, SyncedVideoFrame, VideoFormat, VideoFrame, VideoPicture,
+    VideoPlane,
+};
 pub use jitter::JitterBuffer;
 pub use lipsync::{AvOffset, Capture, LipSync};
+pub use manager::{MediumStatistics, SyncManager, SyncState, SyncStatistics};
 pub use noise::ComfortNoise;
 pub use ntp_map::{NtpMap, ReportUse};
 pub use packet::{BufferStatistics, ConcealReason, Inserted, Packet, Pop};
 pub use playout::{Playout, PlayoutConfig};
+pub use render::{AudioRenderer, Decode, RenderStatistics, Rendered};
 pub use sequence::Unwrapper;
+pub use settings::SyncConfig;
 pub use stretch::{Command, StretchStatistics, Stretcher};
 pub use target::DelayTarget;
 pub use tuning::PlayoutTuning;

@@ -12,7 +12,7 @@ use super::stream::{MAX_BEHIND, SECOND, Scale, instant, nanos, since, span};
 use super::target::DelayTarget;
 
 /// The most frames that wait: over 4 s of 60 a second, and four times the largest delay with a hold.
-const MAX_FRAMES: usize = 256;
+pub(super) const MAX_FRAMES: usize = 256;
 /// The most bytes that wait, by the frames' sizes: 4 s of 64 Mbit/s.
 const MAX_BYTES: usize = 32 << 20;
 /// The largest delay but for a hold, that of the sync manager's contract for the largest buffer.

@@ -142,7 +142,7 @@ impl Transport {
         let now = self.clock.advance(now);
         let changed = patch.apply(&self.config)?;
         self.config = changed;
-        let target = Duration::from_millis(self.config.jitter_buffer_size_ms.into());
+        let size = patch.jitter_buffer_size_ms.map(|size| Duration::from_millis(size.into()));
         let interval = self.report_interval();
         let audio = self.config.audio;
         if let Some(source) = &mut self.broadcast {
@@ -152,7 +152,9 @@ impl Transport {
         for slot in slots {
             let connection = self.remotes.get_mut(slot).and_then(|r| r.connection.as_deref_mut());
             let Some(connection) = connection else { continue };
-            connection.playout.set_target(target);
+            if let Some(size) = size {
+                connection.reception.set_size(size);
+            }
             if let Some(source) = &mut connection.source {
                 source.configure(&audio);
             }

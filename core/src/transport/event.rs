@@ -207,10 +207,13 @@ pub struct AudioFrame {
     pub rtp: u32,
     /// When it was due for playout.
     pub at: Instant,
-    /// How long its packet waited in the jitter buffer; zero for what never arrived.
+    /// How long it was held: of a packet, how long that waited; of samples, how long after their
+    /// fastest possible arrival they were played.
     pub delay: Duration,
-    /// Whether it was made up for a packet that did not arrive in time.
+    /// Whether any of it was made up for a packet that did not arrive in time.
     pub concealed: bool,
+    /// Whether it belongs to a pause of the sender: background noise.
+    pub pause: bool,
     /// The audio.
     pub data: AudioData,
 }
@@ -218,7 +221,7 @@ pub struct AudioFrame {
 impl AudioFrame {
     /// A frame that arrived as a packet.
     pub(crate) const fn new(rtp: u32, at: Instant, data: AudioData) -> Self {
-        Self { rtp, at, delay: Duration::ZERO, concealed: false, data }
+        Self { rtp, at, delay: Duration::ZERO, concealed: false, pause: false, data }
     }
 }
 

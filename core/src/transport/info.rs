@@ -107,9 +107,20 @@ pub struct PeerCounters {
     pub audio_packets_out: u64,
     /// Audio packets that did not arrive.
     pub audio_packets_lost: u64,
-    /// Audio frames that were made up for lost or late packets.
-    pub audio_frames_concealed: u64,
-    /// Audio packets that came after their playout time, or twice.
+    /// Samples of audio, of one channel at 48 kHz, that were made up for what was not there in time
+    /// (`concealedSamples` of W3C's webrtc-stats). 0 for audio that is not decoded, as the next four.
+    pub audio_samples_concealed: u64,
+    /// How often making up began (`concealmentEvents`).
+    pub audio_concealments: u64,
+    /// Samples that came from the copy of a lost packet in the next one (in-band error correction).
+    pub audio_samples_recovered: u64,
+    /// Samples that were inserted to hold audio back for longer (`insertedSamplesForDeceleration`).
+    pub audio_samples_inserted: u64,
+    /// Samples that were left out to hold it back for less (`removedSamplesForAcceleration`).
+    pub audio_samples_removed: u64,
+    /// Audio packets that came too late to be played.
+    pub audio_packets_late: u64,
+    /// Audio packets that were dropped though they arrived: late, twice, too many, or of another stream.
     pub audio_packets_discarded: u64,
     /// Video frames received.
     pub video_frames_in: u64,

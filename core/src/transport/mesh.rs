@@ -15,7 +15,7 @@ use crate::transport::demux::Slot;
 use crate::transport::event::{ClosedBy, Event, Outcome};
 use crate::transport::info::PeerState;
 use crate::transport::outgoing::SendTimeline;
-use crate::transport::playout::AudioPlayout;
+use crate::transport::reception::Reception;
 use crate::transport::remote::{Connection, Remote};
 use crate::transport::settle::RESTART_INTERVAL;
 
@@ -276,9 +276,8 @@ impl Transport {
         for local in self.sockets.addresses() {
             peer.add_local(now, local);
         }
-        let target = Duration::from_millis(self.config.jitter_buffer_size_ms.into());
-        let playout = AudioPlayout::new(target, self.config.audio.received);
-        let mut connection = Connection::new(peer, playout, SendTimeline::new(start), now);
+        let reception = Reception::new(&self.config, start.into());
+        let mut connection = Connection::new(peer, reception, SendTimeline::new(start), now);
         connection.deadline = Some(now + self.config.ice_timeout);
         remote.connection = Some(Box::new(connection));
         true

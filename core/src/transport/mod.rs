@@ -17,7 +17,10 @@ mod mesh;
 mod outgoing;
 mod playout;
 mod queue;
+mod reception;
 mod remote;
+#[cfg(feature = "opus")]
+mod rendering;
 mod send;
 mod settle;
 #[cfg(feature = "sim")]

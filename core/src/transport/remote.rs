@@ -13,7 +13,7 @@ use crate::signaling::Capabilities;
 use crate::time::Deadline;
 use crate::transport::info::{PeerCounters, PeerInfo, PeerState, Quality, seconds_between};
 use crate::transport::outgoing::{AudioSource, SendTimeline};
-use crate::transport::playout::AudioPlayout;
+use crate::transport::reception::Reception;
 
 /// How often the rates of a connection are measured.
 pub(super) const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
@@ -107,7 +107,7 @@ pub(super) struct Connection {
     pub(super) deadline: Option<Instant>,
     /// When a lost path is sought anew.
     pub(super) restart_at: Option<Instant>,
-    pub(super) playout: AudioPlayout,
+    pub(super) reception: Reception,
     pub(super) timeline: SendTimeline,
     /// The encoder of audio that goes to this peer alone.
     pub(super) source: Option<Box<AudioSource>>,
@@ -123,7 +123,7 @@ pub(super) struct Connection {
 impl Connection {
     pub(super) fn new(
         peer: Peer,
-        playout: AudioPlayout,
+        reception: Reception,
         timeline: SendTimeline,
         now: Instant,
     ) -> Self {
@@ -133,7 +133,7 @@ impl Connection {
             connected_at: None,
             deadline: None,
             restart_at: None,
-            playout,
+            reception,
             timeline,
             source: None,
             selected: None,
@@ -174,7 +174,7 @@ impl Connection {
         let mut earliest = self.peer.poll_timeout();
         Deadline::consider(&mut earliest, self.deadline, "connecting");
         Deadline::consider(&mut earliest, self.restart_at, "ICE restart");
-        Deadline::consider(&mut earliest, self.playout.poll_timeout(), "playout");
+        Deadline::consider(&mut earliest, self.reception.poll_timeout(), "playout");
         Deadline::consider(&mut earliest, self.keyframes.ask_at, "keyframe");
         Deadline::consider(
             &mut earliest,
@@ -207,7 +207,7 @@ impl Connection {
 
     pub(super) fn counters(&self) -> PeerCounters {
         let figures = self.peer.figures();
-        let playout = self.playout.figures();
+        let (buffer, playout) = self.reception.audio_figures();
         PeerCounters {
             local_candidate: figures.path.map(|(local, _)| local),
             remote_candidate: figures.path.map(|(_, remote)| remote),
@@ -216,8 +216,13 @@ impl Connection {
             audio_packets_in: figures.audio_packets_in,
             audio_packets_out: figures.audio_packets_out,
             audio_packets_lost: figures.audio_packets_lost,
-            audio_frames_concealed: playout.concealed,
-            audio_packets_discarded: playout.discarded + figures.media_dropped,
+            audio_samples_concealed: playout.concealed,
+            audio_concealments: playout.concealments,
+            audio_samples_recovered: playout.recovered,
+            audio_samples_inserted: playout.inserted,
+            audio_samples_removed: playout.removed,
+            audio_packets_late: buffer.late,
+            audio_packets_discarded: buffer.discarded() + figures.media_dropped,
             video_frames_in: figures.video_frames_in,
             video_frames_out: figures.video_frames_out,
             messages_in: figures.messages_in,

@@ -113,20 +113,21 @@ impl Transport {
                 if self.bypass_playout {
                     return self.pass_audio(slot, arrived, rtp, opus);
                 }
-                connection.playout.insert(now, arrived, sequence, rtp, opus);
+                connection.reception.audio(now, arrived, sequence, rtp, opus);
             }
-            PeerMedia::Video { frame, contiguous } => {
+            PeerMedia::Video { frame, contiguous, .. } => {
                 connection.keyframes.received(now, frame.keyframe, contiguous);
                 if let Some(remote) = self.remotes.get(slot) {
                     let peer = remote.id.clone();
                     self.queues.media(Media::Video { peer, frame, contiguous });
                 }
             }
+            PeerMedia::Report { .. } => {}
         }
     }
 
     fn play_out(&mut self, now: Instant, slot: Slot, connection: &mut Connection) {
-        while let Some(frame) = connection.playout.poll(now) {
+        while let Some(frame) = connection.reception.poll_audio(now) {
             if let Some(remote) = self.remotes.get(slot) {
                 self.queues.media(Media::Audio { peer: remote.id.clone(), frame });
             }

@@ -98,6 +98,7 @@ fn media() -> Media {
         data: vec![0].into(),
         timestamp: std::time::Duration::ZERO,
         keyframe: true,
+        captured: None,
     };
     Media::Video { peer: peer("bob"), frame, contiguous: true }
 }
