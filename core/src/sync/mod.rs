@@ -15,6 +15,8 @@ mod error;
 mod frame;
 mod frame_size;
 mod histogram;
+#[cfg(any(test, feature = "sim"))]
+mod hostile;
 mod jitter;
 mod join;
 mod level;
@@ -31,6 +33,8 @@ mod robust;
 mod route;
 mod sequence;
 mod settings;
+#[cfg(any(test, feature = "sim"))]
+mod soak;
 mod stream;
 mod stretch;
 mod target;
@@ -50,6 +54,8 @@ pub use frame::{
     AudioFrame, SyncedAudioFrame, SyncedVideoFrame, VideoFormat, VideoFrame, VideoPicture,
     VideoPlane,
 };
+#[cfg(any(test, feature = "sim"))]
+pub use hostile::hostile;
 pub use jitter::JitterBuffer;
 pub use lipsync::{AvOffset, Capture, LipSync};
 pub use manager::{MediumStatistics, SyncManager, SyncState, SyncStatistics};
@@ -59,6 +65,8 @@ pub use packet::{BufferStatistics, ConcealReason, Inserted, Packet, Pop};
 pub use playout::{Playout, PlayoutConfig};
 pub use sequence::Unwrapper;
 pub use settings::SyncConfig;
+#[cfg(any(test, feature = "sim"))]
+pub use soak::{SoakFigures, soak};
 pub use stretch::{Command, StretchStatistics, Stretcher};
 pub use target::DelayTarget;
 pub use tuning::PlayoutTuning;
