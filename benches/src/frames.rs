@@ -65,6 +65,7 @@ impl Kind {
                 data: bytes.clone(),
                 timestamp: self.interval() * n,
                 keyframe: false,
+                captured: None,
             }),
         }
     }

@@ -11,6 +11,7 @@ pub mod memory;
 pub mod mesh;
 pub mod ours;
 pub mod packet;
+pub mod quality;
 pub mod stretch;
 pub mod sync;
 pub mod talk;

@@ -1,7 +1,7 @@
 //! What applications send and receive: audio, video and messages, all shared and never copied.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -59,6 +59,9 @@ pub struct EncodedVideo {
     pub timestamp: Duration,
     /// Whether it can be decoded without any other (received frames tell, sent ones need not).
     pub keyframe: bool,
+    /// When it was captured, of frames to be sent: receivers show it with the audio captured then. Without
+    /// it, the time of sending is taken.
+    pub captured: Option<Instant>,
 }
 
 /// What `send_to_peer` and `broadcast` take.

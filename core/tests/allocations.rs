@@ -19,7 +19,7 @@ fn target_and_control_allocate_nothing() {
         let media = n * 20_000_000;
         target.observe(media + n * n % 90_000_000, media);
         let (delay, target) = (n % 100 * 1_000_000, target.target());
-        let situation = Situation { delay, target, ready: delay, gap: None, concealed: 0 };
+        let situation = Situation { delay, target, ready: delay, ..Situation::default() };
         std::hint::black_box(control.decide(&situation, 10_000_000));
     }
     assert_eq!(dhat::HeapStats::get().total_blocks - before, 0);

@@ -34,10 +34,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 pub use rtcmesh_core::transport::{
-    AudioData, AudioFrame, BroadcastStats, ClosedBy, Event, Media, Metrics, PeerCounters, PeerInfo,
-    PeerState, Quality,
+    AudioData, AudioFrame, BroadcastStats, CaptureTime, ClosedBy, Event, Media, Metrics,
+    PeerCounters, PeerInfo, PeerState, Quality, SyncInfo, VideoTiming,
 };
-pub use rtcmesh_core::{config, error, id, media, signaling};
+pub use rtcmesh_core::{config, error, id, media, signaling, sync};
 pub use rtcmesh_runtime::{
     Admission, Assets, IoMetrics, Origins, ServerError, SignalingServerOptions, TlsError,
     TlsIdentity, TlsOptions, TransportEvent,

@@ -38,7 +38,7 @@ fn frame(codec: VideoCodec, n: usize) -> EncodedVideo {
     };
     data.extend((0..4_000 + n).map(|k| (k % 250) as u8 + 2));
     let timestamp = Duration::from_micros(33_333) * n as u32;
-    EncodedVideo { codec, data: data.into(), timestamp, keyframe }
+    EncodedVideo { codec, data: data.into(), timestamp, keyframe, captured: None }
 }
 
 fn received(world: &World, host: usize) -> Vec<EncodedVideo> {

@@ -13,5 +13,6 @@ pub mod neteq_like;
 pub mod ntp_tables;
 pub mod playout;
 pub mod policies;
+pub mod real;
 pub mod table;
 pub mod trace;

@@ -32,6 +32,8 @@ pub struct NetEqLike {
     target: f64,
     /// It waits for more since a long interruption.
     refills: bool,
+    /// When it skipped last, and at which RTP time.
+    skipped: (f64, f64),
 }
 
 impl NetEqLike {
@@ -46,6 +48,7 @@ impl NetEqLike {
             since: 0.0,
             target: START,
             refills: false,
+            skipped: (f64::NEG_INFINITY, 0.0),
         }
     }
 
@@ -95,11 +98,16 @@ impl Policy for NetEqLike {
     fn decide(&mut self, view: &View) -> Action {
         if view.ready < PULL {
             self.refills = self.refills || view.made_up >= 100.0;
-            return match view.gap {
-                Some(gap) if view.made_up >= gap => Action::Skip,
-                Some(_) if view.buffered > self.target + 50.0 => Action::Skip,
-                _ => Action::Conceal,
-            };
+            let skips = view
+                .gap
+                .is_some_and(|gap| view.made_up >= gap || view.buffered > self.target + 50.0);
+            // What cannot be skipped yet is played, and then something is made up.
+            let asked = (view.now, view.media);
+            if skips && self.skipped != asked {
+                self.skipped = asked;
+                return Action::Skip;
+            }
+            return Action::Play;
         }
         if self.refills && view.made_up > 0.0 && view.buffered < self.target / 2.0 {
             return Action::Conceal;

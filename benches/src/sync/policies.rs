@@ -14,13 +14,19 @@ const MILLI: f64 = 1e6;
 pub struct Adaptive {
     target: DelayTarget,
     control: Control,
+    /// The length of a packet in nanoseconds.
+    packet: i64,
+    /// When it skipped last, and at which RTP time.
+    skipped: (f64, f64),
 }
 
 impl Adaptive {
-    /// With this tuning, from 50 ms on.
-    pub fn new(tuning: &PlayoutTuning) -> Self {
+    /// With this tuning, from 50 ms on, for packets of `frame` milliseconds.
+    pub fn new(tuning: &PlayoutTuning, frame: f64) -> Self {
         let (start, max) = (Duration::from_millis(50), Duration::from_millis(500));
-        Self { target: DelayTarget::new(tuning, start, max), control: Control::new(tuning) }
+        let target = DelayTarget::new(tuning, start, max);
+        let (control, skipped) = (Control::new(tuning), (f64::NEG_INFINITY, 0.0));
+        Self { target, control, packet: nanos(frame), skipped }
     }
 }
 
@@ -45,13 +51,19 @@ impl Policy for Adaptive {
             ready: nanos(view.ready),
             gap: view.gap.map(nanos),
             concealed: nanos(view.made_up),
+            packet: self.packet,
         };
-        match self.control.decide(&at, nanos(PULL)) {
+        let step = self.control.decide(&at, nanos(PULL));
+        // What cannot be skipped yet is played, and then something is made up.
+        let asked = (view.now, view.media);
+        if step == Step::Skip && self.skipped != asked {
+            self.skipped = asked;
+            return Action::Skip;
+        }
+        match step {
             Step::Grow { least } => Action::Slower(millis(least)),
             Step::Shrink { most, hurry: false } => Action::Faster(millis(most)),
             Step::Shrink { most, hurry: true } => Action::Fastest(millis(most)),
-            Step::Conceal { .. } => Action::Conceal,
-            Step::Skip => Action::Skip,
             _ => Action::Play,
         }
     }

@@ -8,6 +8,7 @@ use super::fixed;
 use super::neteq_like::NetEqLike;
 use super::playout::{Idealised, Policy, play};
 use super::policies::Adaptive;
+use super::real;
 use super::trace::Trace;
 
 /// A policy: its name in the tables, and what plays a trace by it.
@@ -15,14 +16,21 @@ type Entry = (&'static str, fn(&Trace) -> Outcome);
 
 /// What is compared.
 pub const POLICIES: &[Entry] = &[
-    ("rtcmesh", |trace| model(trace, Adaptive::new(&PlayoutTuning::rtcmesh()))),
-    ("rtcmesh-safe", |trace| model(trace, Adaptive::new(&PlayoutTuning::safe()))),
+    ("rtcmesh", |trace| real::play(trace, &PlayoutTuning::rtcmesh())),
+    ("rtcmesh-safe", |trace| real::play(trace, &PlayoutTuning::safe())),
+    ("ideal", |trace| ideal(trace, &PlayoutTuning::rtcmesh())),
+    ("ideal-safe", |trace| ideal(trace, &PlayoutTuning::safe())),
     #[cfg(feature = "neteq")]
     ("neteq", super::neteq_crate::play),
     ("neteq-like", |trace| model(trace, NetEqLike::new())),
     ("fixed-50", |trace| fixed::play(trace, 50.0)),
     ("fixed-100", |trace| fixed::play(trace, 100.0)),
 ];
+
+/// Ours without a real stretcher: what the decisions alone are good for.
+fn ideal(trace: &Trace, tuning: &PlayoutTuning) -> Outcome {
+    model(trace, Adaptive::new(tuning, trace.frame))
+}
 
 fn model(trace: &Trace, mut policy: impl Policy) -> Outcome {
     play(trace, &mut policy, &mut Idealised::default())

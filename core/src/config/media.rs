@@ -17,6 +17,28 @@ pub enum ReceivedAudio {
     Encoded,
 }
 
+/// Whether the delay of playout follows the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub enum Playout {
+    /// Media is held for exactly the configured size of the buffer, above the fastest transit of late.
+    Fixed,
+    /// The delay starts there and moves between a floor and a maximum, to where delay and losses cost
+    /// least together.
+    #[default]
+    Adaptive,
+}
+
+/// What an adaptive delay of playout prefers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+#[non_exhaustive]
+pub enum PlayoutPreference {
+    /// Little delay: for conversations.
+    #[default]
+    LowDelay,
+    /// Few losses, for some half more delay.
+    FewLosses,
+}
+
 /// Audio: Opus (RFC 6716), always announced as 48 kHz (RFC 7587).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]

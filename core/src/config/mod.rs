@@ -13,7 +13,9 @@ use crate::error::{ConfigError, within};
 use crate::id::PeerId;
 
 pub use ice::{IcePolicy, TurnServer};
-pub use media::{AudioSettings, DataChannelMode, ReceivedAudio, VideoSettings};
+pub use media::{
+    AudioSettings, DataChannelMode, Playout, PlayoutPreference, ReceivedAudio, VideoSettings,
+};
 pub use patch::ConfigPatch;
 
 /// Whom a transport connects to by itself.
@@ -71,8 +73,19 @@ pub struct Config {
     pub enable_data_channel: bool,
     /// The reliability of data messages that state none of their own.
     pub data_channel_mode: DataChannelMode,
-    /// The delay of the jitter buffer in milliseconds: 50 to 200, default 50.
+    /// The delay of the jitter buffer in milliseconds, above the network's own: 50 to 200, default 50.
+    /// Adaptive playout starts there.
     pub jitter_buffer_size_ms: u32,
+    /// The largest delay of adaptive playout in milliseconds: `jitter_buffer_size_ms` to 500, default 500.
+    pub max_jitter_buffer_ms: u32,
+    /// Whether the delay of playout follows the network (default) or stays.
+    pub playout: Playout,
+    /// What an adaptive delay prefers.
+    pub playout_preference: PlayoutPreference,
+    /// Whether the drift of a sender's clock is corrected by resampling its audio (default).
+    pub enable_clock_drift_correction: bool,
+    /// The drift from which on it is, in ppm: 0 to 10,000, default 100.
+    pub drift_correction_threshold_ppm: u32,
     /// How often RTCP's figures are taken in and a peer's quality is reported, in milliseconds:
     /// 1,000 to 10,000, default 5,000. The reports themselves go out every second, since whoever
     /// synchronises audio with video waits for the first one.
@@ -105,6 +118,11 @@ impl Config {
             enable_data_channel: true,
             data_channel_mode: DataChannelMode::default(),
             jitter_buffer_size_ms: 50,
+            max_jitter_buffer_ms: 500,
+            playout: Playout::default(),
+            playout_preference: PlayoutPreference::default(),
+            enable_clock_drift_correction: true,
+            drift_correction_threshold_ppm: 100,
             rtcp_interval_ms: 5_000,
             allow: Vec::new(),
             deny: Vec::new(),
@@ -135,6 +153,7 @@ impl Config {
     pub fn mobile_network(signaling_url: impl Into<String>) -> Self {
         let mut config = Self::new(signaling_url);
         config.jitter_buffer_size_ms = 150;
+        config.playout_preference = PlayoutPreference::FewLosses;
         config.audio.bitrate = 24_000;
         config.audio.expected_loss_percent = 15;
         config.audio.dtx = true;
@@ -219,6 +238,20 @@ impl Config {
         self
     }
 
+    /// Sets [`Config::playout`].
+    #[must_use]
+    pub fn playout(mut self, playout: Playout) -> Self {
+        self.playout = playout;
+        self
+    }
+
+    /// Sets [`Config::playout_preference`].
+    #[must_use]
+    pub fn playout_preference(mut self, preference: PlayoutPreference) -> Self {
+        self.playout_preference = preference;
+        self
+    }
+
     /// Sets [`Config::rtcp_interval_ms`].
     #[must_use]
     pub fn rtcp_interval_ms(mut self, interval: u32) -> Self {
@@ -254,6 +287,10 @@ impl Config {
         within("max_peers", self.max_peers, 1, 1_000, "")?;
         within("ice_timeout", self.ice_timeout.as_millis(), 1_000, 60_000, " ms")?;
         within("jitter_buffer_size_ms", self.jitter_buffer_size_ms, 50, 200, "")?;
+        let size = self.jitter_buffer_size_ms;
+        within("max_jitter_buffer_ms", self.max_jitter_buffer_ms, size, 500, "")?;
+        let threshold = self.drift_correction_threshold_ppm;
+        within("drift_correction_threshold_ppm", threshold, 0, 10_000, " ppm")?;
         within("rtcp_interval_ms", self.rtcp_interval_ms, 1_000, 10_000, "")?;
         self.ice_policy.validate(&self.stun_servers, &self.turn_servers)?;
         self.audio.validate()?;
@@ -327,6 +364,16 @@ mod tests {
         assert_eq!(field(ok().ice_timeout(Duration::from_millis(999))), "ice_timeout");
         assert_eq!(field(ok().jitter_buffer_size_ms(49)), "jitter_buffer_size_ms");
         assert_eq!(field(ok().jitter_buffer_size_ms(201)), "jitter_buffer_size_ms");
+        let config = |change: fn(&mut Config)| {
+            let mut config = ok();
+            change(&mut config);
+            config
+        };
+        let max = "max_jitter_buffer_ms";
+        assert_eq!(field(config(|config| config.max_jitter_buffer_ms = 49)), max);
+        assert_eq!(field(config(|config| config.max_jitter_buffer_ms = 501)), max);
+        let threshold = config(|config| config.drift_correction_threshold_ppm = 10_001);
+        assert_eq!(field(threshold), "drift_correction_threshold_ppm");
         assert_eq!(field(ok().rtcp_interval_ms(999)), "rtcp_interval_ms");
         assert_eq!(field(ok().allow(vec!["?".into()])), "allow");
         assert_eq!(field(ok().deny(vec!["".into()])), "deny");

@@ -59,7 +59,7 @@ impl ConfigPatch {
             within("audio_expected_loss_percent", loss, 0, 100, " %")?;
         }
         if let Some(size) = self.jitter_buffer_size_ms {
-            within("jitter_buffer_size_ms", size, 50, 200, "")?;
+            within("jitter_buffer_size_ms", size, 50, 200.min(config.max_jitter_buffer_ms), "")?;
         }
         if let Some(interval) = self.rtcp_interval_ms {
             within("rtcp_interval_ms", interval, 1_000, 10_000, "")?;

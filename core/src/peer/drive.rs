@@ -121,6 +121,7 @@ impl Peer {
             Event::ChannelOpen(id, label) => self.on_channel_open(id, &label),
             Event::ChannelData(data) => self.on_channel_data(data),
             Event::ChannelClose(id) => self.channels.on_close(id),
+            Event::SenderFeedback(feedback) => self.on_report(&feedback),
             Event::KeyframeRequest(_) => self.out.events.push_back(PeerEvent::KeyframeRequested),
             Event::PeerStats(stats) => self.figures.on_peer_stats(&stats),
             Event::MediaEgressStats(stats) => self.figures.on_egress_stats(&stats),

@@ -1,11 +1,11 @@
 //! Audio and video: encoded frames in both directions.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use str0m::Rtc;
 use str0m::format::Codec;
-use str0m::media::{Frequency, MediaData, MediaKind, MediaTime, Mid, Pt};
+use str0m::media::{Frequency, MediaData, MediaKind, MediaTime, Mid, Pt, SenderFeedback};
 
 use super::{Peer, PeerMedia, sdp};
 use crate::media::{EncodedVideo, VideoCodec};
@@ -146,9 +146,11 @@ impl Peer {
         let ticks = frame.timestamp.as_secs().wrapping_mul(90_000) + nanos * 9 / 100_000;
         let time = MediaTime::new(ticks, Frequency::NINETY_KHZ);
         let data = frame.data.clone();
+        // Reports tell when frames were captured, since receivers show them with the audio of that time.
+        let captured = frame.captured.unwrap_or(now);
         let written = self.drive(now, |peer| {
             let Some(writer) = peer.rtc.writer(mid) else { return Ok(false) };
-            writer.write(pt, now, time, data).map(|()| true)
+            writer.write(pt, captured.min(now), time, data).map(|()| true)
         });
         match written {
             Some(true) => {
@@ -210,22 +212,58 @@ impl Peer {
                 self.figures.video_frames_in += 1;
                 let keyframe = data.is_keyframe();
                 PeerMedia::Video {
+                    arrived: data.network_time,
+                    sequence: **data.seq_range.end(),
+                    rtp: data.time.numer() as u32,
                     contiguous: data.contiguous,
                     frame: EncodedVideo {
                         codec,
                         timestamp: since_first_tick(data.time.numer()),
                         keyframe,
+                        captured: None,
                         data: data.data,
                     },
                 }
             }
         };
+        self.queue_media(media);
+    }
+
+    pub(super) fn on_report(&mut self, feedback: &SenderFeedback) {
+        let video = match feedback.mid {
+            mid if self.media.audio == Some(mid) => false,
+            mid if self.media.video == Some(mid) => true,
+            _ => return,
+        };
+        let info = &feedback.sender_info;
+        self.queue_media(PeerMedia::Report {
+            video,
+            ntp: ntp(info.ntp_time),
+            // The engine extends it by itself, not as it does those of packets: 32 bits are sure.
+            rtp: info.rtp_time.numer() as u32,
+            packets: info.sender_packet_count,
+            octets: info.sender_octet_count,
+            arrived: feedback.received_at,
+        });
+    }
+
+    fn queue_media(&mut self, media: PeerMedia) {
         if self.out.media.len() >= MAX_QUEUED {
             self.out.media.pop_front();
             self.figures.media_dropped += 1;
         }
         self.out.media.push_back(media);
     }
+}
+
+/// Seconds from 1900 to 1970.
+const UNIX_EPOCH_NTP: u64 = 2_208_988_800;
+
+/// A time as 32.32 bits since 1900 (RFC 5905, section 6); the seconds wrap in 2036. 0 before 1970.
+fn ntp(time: SystemTime) -> u64 {
+    let Ok(since) = time.duration_since(SystemTime::UNIX_EPOCH) else { return 0 };
+    let seconds = since.as_secs().wrapping_add(UNIX_EPOCH_NTP) << 32;
+    seconds | ((u64::from(since.subsec_nanos()) << 32) / 1_000_000_000)
 }
 
 /// A position on the 90 kHz timeline as a time.

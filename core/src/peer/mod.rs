@@ -134,8 +134,24 @@ pub(crate) enum PeerMedia {
     },
     Video {
         frame: EncodedVideo,
+        /// When the first of its packets arrived.
+        arrived: Instant,
+        /// The RTP sequence number of its last packet, extended over its wraparounds.
+        sequence: u64,
+        /// The RTP timestamp, at 90 kHz.
+        rtp: u32,
         /// Whether nothing was lost since the frame before.
         contiguous: bool,
+    },
+    /// An RTCP sender report (RFC 3550, section 6.4.1).
+    Report {
+        video: bool,
+        /// The sender's wall clock: 32.32 bits since 1900.
+        ntp: u64,
+        rtp: u32,
+        packets: u32,
+        octets: u32,
+        arrived: Instant,
     },
 }
 

@@ -2,6 +2,9 @@
 
 use super::tuning::{PlayoutTuning, nanos, within};
 
+/// The longest packet, in nanoseconds: 120 ms, that of Opus (RFC 6716, section 3.2.5).
+const MAX_PACKET: i64 = 120_000_000;
+
 /// What a decision depends on. All are nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Situation {
@@ -16,6 +19,8 @@ pub struct Situation {
     pub gap: Option<i64>,
     /// How much was made up since the last real audio.
     pub concealed: i64,
+    /// How long a packet is, if that is known: 0 counts as at least what is asked for at once.
+    pub packet: i64,
 }
 
 /// What to do. All are nanoseconds.
@@ -44,6 +49,9 @@ pub enum Step {
     /// Give up what is missing, go on behind it, and ask again.
     Skip,
 }
+
+/// Playout slows down where a delay is below the target by that part of it, if not earlier.
+const GROW_SHARE: i64 = 4;
 
 /// Decides, piece by piece, whether to play, to stretch or to conceal, by nothing but numbers.
 ///
@@ -80,17 +88,19 @@ impl Control {
         if ready < wanted {
             return self.run_dry(at, wanted - ready);
         }
-        let spare = ready % wanted;
-        // How late the awaited packet may be, against the target.
-        let budget = at.delay.saturating_sub(spare);
-        let over = budget.saturating_sub(at.target);
-        if over < -self.grow_below {
+        let awaited = ready % wanted;
+        let (spare, most_spare) = spares(ready, at.packet, wanted);
+        // How late every packet may be, against the target.
+        let over = at.delay.saturating_sub(most_spare).saturating_sub(at.target);
+        // A small delay has no room for a large one.
+        if over < -self.grow_below.min(at.target / GROW_SHARE) {
             return Step::Grow { least: 0 };
         }
-        let last = at.gap.is_none() && ready - spare == wanted;
+        let last = at.gap.is_none() && ready - awaited == wanted;
         let usual = (at.target as f64 * self.brink_share) as i64;
-        let least = wanted - spare;
-        if last && least <= self.brink && budget.saturating_sub(wanted) >= usual {
+        let least = wanted - awaited;
+        let late = at.delay.saturating_sub(ready);
+        if last && least <= self.brink && late >= usual {
             return Step::Grow { least };
         }
         // Whole pieces beyond the target, and what is of no use.
@@ -111,6 +121,23 @@ impl Control {
         }
         Step::Conceal { length: missing.min(left) }
     }
+}
+
+/// How much sooner than it is heard the awaited packet has to be there, and those behind it: the least
+/// and the most of that. All of them the same, where a packet is a whole number of pieces.
+fn spares(ready: i64, packet: i64, wanted: i64) -> (i64, i64) {
+    let first = ready % wanted;
+    let mut range = (first, first);
+    let step = packet.clamp(0, MAX_PACKET) % wanted;
+    if step > 0 {
+        // As many as begin in two pieces, or as it takes to see how they wander.
+        let count = (2 * wanted / step.max(packet)).clamp(2, 8);
+        for n in 1..count {
+            let spare = (first + n * step) % wanted;
+            range = (range.0.min(spare), range.1.max(spare));
+        }
+    }
+    range
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ fn control() -> Control {
 /// The situation of `delay` and `target` with so much ready, in milliseconds.
 fn at(delay: i64, target: i64, ready: i64) -> Situation {
     let (delay, target, ready) = (delay * MS, target * MS, ready * MS);
-    Situation { delay, target, ready, gap: None, concealed: 0 }
+    Situation { delay, target, ready, ..Situation::default() }
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn decisions_by_situation() {
         ("no more than there is", at(140, 60, 50), shrink(40, true)),
         ("far below", at(20, 40, 40), grow(0)),
         ("nothing behind, and late", at(45, 40, 15), grow(5)),
-        ("nothing behind, but all in vain", at(41, 40, 10), Step::Play),
+        ("nothing behind, but no later than the target", at(18, 20, 10), Step::Play),
         ("nothing behind, as usual", at(24, 22, 14), Step::Play),
         ("nothing there", at(40, 40, 0), conceal(10)),
         ("some there", at(40, 40, 3), conceal(7)),
@@ -109,6 +109,7 @@ fn play(mut arrivals: Vec<(i64, i64)>, tuning: &PlayoutTuning) -> Story {
                 ready: left + extra + run * FRAME,
                 gap: behind,
                 concealed,
+                packet: FRAME,
             };
             if wanted == PIECE {
                 story.delays.push((now, now - media));
@@ -227,9 +228,10 @@ fn what_the_network_lost_is_concealed_and_no_more() {
 proptest! {
     #[test]
     fn any_situation_gets_a_step_that_makes_sense(
-        delay: i64, target: i64, ready: i64, gap: Option<i64>, concealed: i64, wanted: i64,
+        delay: i64, target: i64, ready: i64, gap: Option<i64>, concealed: i64, packet: i64,
+        wanted: i64,
     ) {
-        let situation = Situation { delay, target, ready, gap, concealed };
+        let situation = Situation { delay, target, ready, gap, concealed, packet };
         match control().decide(&situation, wanted) {
             Step::Conceal { length } => prop_assert!((1..=wanted.max(1)).contains(&length)),
             Step::Skip => prop_assert!(gap.is_some()),

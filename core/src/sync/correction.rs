@@ -112,6 +112,7 @@ impl DriftCorrection {
         let channels = self.channels;
         let wanted = output.len() / channels;
         loop {
+            given += self.copy(output.get_mut(given * channels..).unwrap_or_default());
             while given < wanted && self.frame() + TAPS <= self.filled {
                 if let Some(out) = output.get_mut(given * channels..(given + 1) * channels) {
                     self.render(out);
@@ -138,6 +139,17 @@ impl DriftCorrection {
         (taken, given)
     }
 
+    /// How many frames the output is late.
+    pub(super) const DELAY: usize = TAPS / 2;
+
+    /// How many frames [`Self::process`] needs for `frames` of output, or one more.
+    pub fn wanted(&self, frames: usize) -> usize {
+        let Some(last) = frames.checked_sub(1) else { return 0 };
+        let ratio = self.ratio.max(self.target);
+        let last = self.phase as f64 / ONE + last as f64 * ratio;
+        (last as usize + TAPS).saturating_sub(self.filled)
+    }
+
     /// Forgets the signal and any correction.
     pub fn reset(&mut self) {
         (self.ratio, self.target, self.step) = (1.0, 1.0, 0.0);
@@ -162,16 +174,25 @@ impl DriftCorrection {
         self.phase -= (behind as u64) << 32;
     }
 
+    /// Gives what needs no correction, as many frames as there are.
+    fn copy(&mut self, out: &mut [f32]) -> usize {
+        if !self.is_bypassed() {
+            return 0;
+        }
+        let ready = (self.filled + 1).saturating_sub(self.frame() + TAPS);
+        let frames = ready.min(out.len() / self.channels);
+        let from = (self.frame() + MIDDLE) * self.channels;
+        let samples = self.history.get(from..from + frames * self.channels).unwrap_or_default();
+        for (out, sample) in out.iter_mut().zip(samples) {
+            *out = *sample;
+        }
+        self.phase += (frames as u64) << 32;
+        frames
+    }
+
     /// One frame of output.
     fn render(&self, out: &mut [f32]) {
         let window = self.history.get(self.frame() * self.channels..).unwrap_or_default();
-        if self.is_bypassed() {
-            let middle = window.get(MIDDLE * self.channels..).unwrap_or_default();
-            for (out, sample) in out.iter_mut().zip(middle) {
-                *out = *sample;
-            }
-            return;
-        }
         let phase = self.fraction() >> 24;
         let between = (self.fraction() & 0x00ff_ffff) as f32 / (1 << 24) as f32;
         let Some([low, high]) = SINC.get(phase as usize..phase as usize + 2) else { return };
@@ -191,10 +212,6 @@ impl DriftCorrection {
 
     /// Moves on by one frame of output.
     fn advance(&mut self) {
-        if self.is_bypassed() {
-            self.phase += 1 << 32;
-            return;
-        }
         let resting = self.target == 1.0 && (self.ratio - 1.0).abs() <= GLIDE;
         let (goal, step) = if resting && self.step == 0.0 {
             let left = f64::from(self.fraction() as i32) / ONE;

@@ -59,7 +59,7 @@ pub struct JitterBuffer<T> {
 pub(super) struct Held<T> {
     pub(super) packet: Packet<T>,
     pub(super) ticks: i64,
-    arrived: i64,
+    pub(super) arrived: i64,
 }
 
 /// What has to happen next, and when.

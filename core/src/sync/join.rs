@@ -43,7 +43,7 @@ impl Stretcher {
         let longest = known.saturating_sub(2 * HALF).min(LONGEST);
         // 5 ms of the window lie behind the place: all of it is what was there before.
         let place = end.saturating_sub(HALF as u64);
-        let found = self.search.find(&self.reel, place, Direction::Back, longest, 1.0);
+        let found = self.search.find(&self.reel, place, Direction::Back, (SHORTEST, longest), 1.0);
         let period = found.map_or((known - 1).min(LONGEST), |found| found.lag);
         let mut made = std::mem::take(&mut self.made);
         self.continue_by(period, &mut made);

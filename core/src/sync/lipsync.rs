@@ -9,11 +9,14 @@ use super::stream::{SECOND, nanos, span};
 /// What is off by less is left alone: a tenth of what anyone notices (Recommendation ITU-R BT.1359-1:
 /// sound 45 ms early, 125 ms late).
 const DEAD_BAND: i64 = SECOND / 200;
-/// The time constant of the filters.
-const SMOOTHING: f64 = 1e9;
-/// Away by more than that, so many frames in succession, it is no noise of the clocks: followed at once.
-const STEP: i64 = SECOND / 25;
-const SUCCESSION: u32 = 3;
+/// What moves has come to rest where it changes by less from frame to frame.
+const AT_REST: i64 = SECOND / 5_000;
+/// The time constant by which what grows is followed, in nanoseconds. Two streams grow apart where a
+/// packet came late, mostly for a moment; they come together again slowly, by playing faster, which is
+/// followed as it is seen. A filter of 1 s is 25 ms late behind a queue that fills in 10 s, and 30 ms behind
+/// the stalls of a radio: the error that matters is not the noise of reports (the maps have averaged it)
+/// but lag.
+const GROWTH: f64 = 1e8;
 /// Audio waits a little longer than video needs, so that the hold of video can follow both.
 const MARGIN: i64 = SECOND / 200;
 /// Video that would still be late by so much, however long audio waits, is seen late (BT.1359-1): then
@@ -100,6 +103,8 @@ pub struct LipSync {
     /// The delay, above its fastest transit, by which audio would be with video.
     needed: Smooth,
     hold: i64,
+    /// Whether the hold follows, or rests within the dead band.
+    moving: bool,
     least: i64,
     /// Whether waiting is for nothing.
     hopeless: bool,
@@ -134,6 +139,7 @@ impl LipSync {
             behind: Smooth::default(),
             needed: Smooth::default(),
             hold: 0,
+            moving: false,
             least: 0,
             hopeless: false,
             offset: AvOffset::default(),
@@ -228,7 +234,11 @@ impl LipSync {
     /// Whether the clocks can be believed.
     fn settled(&mut self, settled: bool, at: i64) -> bool {
         if settled {
-            self.unsettled = None;
+            if self.unsettled.take().is_some() {
+                // By the clock before, transits were others.
+                self.fastest = Fastest::default();
+                self.needed = Smooth::default();
+            }
             return true;
         }
         let since = *self.unsettled.get_or_insert(at);
@@ -237,7 +247,9 @@ impl LipSync {
 
     fn decide(&mut self, behind: i64, planned: i64, passed: i64) {
         let hold = self.behind.follow(behind, passed).clamp(0, MAX_HOLD);
-        if (hold - self.hold).abs() > DEAD_BAND || hold == 0 {
+        let off = (hold - self.hold).abs();
+        self.moving = off > if self.moving { AT_REST } else { DEAD_BAND };
+        if self.moving || hold == 0 {
             self.hold = hold;
         }
         let Some(fastest) = self.fastest.get() else { return };
@@ -259,27 +271,19 @@ impl LipSync {
     }
 }
 
-/// A filter of first order that follows a step at once.
+/// A filter of first order where values grow, none where they fall.
 #[derive(Debug, Clone, Copy, Default)]
 struct Smooth {
     value: Option<f64>,
-    away: u32,
 }
 
 impl Smooth {
     /// Takes what is seen after `passed` nanoseconds.
     fn follow(&mut self, seen: i64, passed: i64) -> i64 {
         let seen = seen as f64;
-        let value = *self.value.get_or_insert(seen);
-        let difference = seen - value;
-        self.away = if difference.abs() > STEP as f64 { self.away + 1 } else { 0 };
-        let share = if self.away >= SUCCESSION {
-            self.away = 0;
-            1.0
-        } else {
-            1.0 - (-(passed.clamp(0, SECOND) as f64) / SMOOTHING).exp()
-        };
-        let value = value + difference * share;
+        let value = self.value.unwrap_or(seen);
+        let share = 1.0 - (-(passed.clamp(0, SECOND) as f64) / GROWTH).exp();
+        let value = if seen > value { value + (seen - value) * share } else { seen };
         self.value = Some(value);
         value as i64
     }
@@ -321,3 +325,6 @@ fn place(interval: i64) -> usize {
 #[cfg(test)]
 #[path = "lipsync_tests.rs"]
 mod tests;
+#[cfg(test)]
+#[path = "lipsync_world.rs"]
+mod world;

@@ -468,13 +468,16 @@ impl<A, V> SyncManager<A, V> {
     }
 
     /// The buffer of audio, for rendering.
-    #[cfg_attr(not(test), expect(dead_code))]
     pub(crate) fn audio(&self) -> &JitterBuffer<A> {
         &self.audio
     }
 
-    /// The same, to take packets out.
-    #[expect(dead_code)]
+    /// The buffer of video.
+    pub(crate) fn video(&self) -> &VideoBuffer<V> {
+        &self.video
+    }
+
+    /// The buffer of audio, to take packets out.
     pub(crate) fn audio_mut(&mut self) -> &mut JitterBuffer<A> {
         &mut self.audio
     }

@@ -122,3 +122,10 @@ pub struct BufferStatistics {
     /// The share of packets that were not there in time, 0 to 1, over about the last 64.
     pub loss_rate: f64,
 }
+
+impl BufferStatistics {
+    /// Packets that were dropped, for any reason.
+    pub const fn discarded(&self) -> u64 {
+        self.late + self.duplicates + self.overruns + self.strays + self.flushed
+    }
+}

@@ -74,9 +74,9 @@ impl Search {
         }
     }
 
-    /// The shift of 2.5 ms to `longest` frames at which 10 ms around `place` and 10 ms around the
-    /// shifted place are most alike for the length of the shift; of those that are at least `enough`
-    /// alike if there are any. `None` where the reel holds too little.
+    /// The shift of `shortest` (at least 2.5 ms) to `longest` frames at which 10 ms around `place` and
+    /// 10 ms around the shifted place are most alike for the length of the shift; of those that are at
+    /// least `enough` alike if there are any. `None` where the reel holds too little.
     ///
     /// A correlation at 12 kHz finds a few candidates, and one at 48 kHz decides. All channels count
     /// as one signal, so that whatever is done to one is right for the others.
@@ -85,12 +85,13 @@ impl Search {
         reel: &Reel,
         place: u64,
         direction: Direction,
-        longest: usize,
+        (shortest, longest): (usize, usize),
         enough: f32,
     ) -> Option<Match> {
+        let shortest = shortest.max(SHORTEST);
         let longest = longest.min(LONGEST) / DECIMATION * DECIMATION;
         let start = place.checked_sub(HALF as u64)?;
-        if longest < SHORTEST {
+        if longest < shortest {
             return None;
         }
         let region = match direction {
@@ -104,7 +105,7 @@ impl Search {
         let channels = reel.channels();
         let fixed = if direction == Direction::Ahead { 0 } else { longest };
         self.compare_coarsely(samples, channels, fixed, longest);
-        let candidates = self.maxima(enough);
+        let candidates = self.maxima(shortest, enough);
 
         let window =
             |at: usize| samples.get(at * channels..(at + WINDOW) * channels).unwrap_or_default();
@@ -112,7 +113,7 @@ impl Search {
         let still_energy = dot(still, still);
         let mut best: Option<Match> = None;
         for coarse in candidates.into_iter().flatten() {
-            let lags = (coarse - AROUND.min(coarse)).max(SHORTEST)..=(coarse + AROUND).min(longest);
+            let lags = (coarse - AROUND.min(coarse)).max(shortest)..=(coarse + AROUND).min(longest);
             for lag in lags {
                 let moved = window(if fixed == 0 { lag } else { longest - lag });
                 let likeness = likeness(dot(still, moved), still_energy, dot(moved, moved));
@@ -156,11 +157,14 @@ impl Search {
     }
 
     /// The best maxima of the coarse search, in frames of 48 kHz.
-    fn maxima(&self, enough: f32) -> [Option<usize>; CANDIDATES] {
+    fn maxima(&self, shortest: usize, enough: f32) -> [Option<usize>; CANDIDATES] {
         let mut best: [Option<Match>; CANDIDATES] = [None; CANDIDATES];
-        for (index, &likeness) in self.likeness.iter().enumerate() {
+        let first = (shortest - SHORTEST) / DECIMATION;
+        for (index, &likeness) in self.likeness.iter().enumerate().skip(first) {
             let neighbour = |at: Option<usize>| {
-                at.and_then(|at| self.likeness.get(at)).is_none_or(|&other| other <= likeness)
+                at.filter(|&at| at >= first)
+                    .and_then(|at| self.likeness.get(at))
+                    .is_none_or(|&other| other <= likeness)
             };
             if !neighbour(index.checked_sub(1)) || !neighbour(Some(index + 1)) {
                 continue;

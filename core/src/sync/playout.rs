@@ -3,17 +3,7 @@
 use std::time::Duration;
 
 use super::tuning::PlayoutTuning;
-
-/// Whether the delay of playout follows the network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
-pub enum Playout {
-    /// Media is held for exactly the configured size of the buffer, above the fastest transit of late.
-    Fixed,
-    /// The delay starts there and moves between a floor and a maximum, to where delay and losses cost
-    /// least together.
-    #[default]
-    Adaptive,
-}
+pub use crate::config::Playout;
 
 /// The delay of one stream.
 #[derive(Debug, Clone, Copy, PartialEq)]

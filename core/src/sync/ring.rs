@@ -53,6 +53,12 @@ impl<T> Ring<T> {
         Some((self.first, value))
     }
 
+    /// All that is there, by number.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &T)> {
+        let numbers = (self.first..=self.last).take(if self.len == 0 { 0 } else { CAPACITY });
+        numbers.filter_map(|number| Some((number, self.slots.get(self.index(number))?.as_ref()?)))
+    }
+
     pub(super) fn insert(&mut self, number: u64, value: T) -> Result<(), Refused> {
         let (first, last) = match self.len {
             0 => (number, number),
@@ -171,6 +177,7 @@ mod tests {
                 prop_assert_eq!(ring.len(), model.len());
                 prop_assert_eq!(ring.first().map(|(n, _)| n), model.keys().next().copied());
                 prop_assert_eq!(ring.last(), model.keys().last().copied());
+                prop_assert!(ring.iter().map(|(n, _)| n).eq(model.keys().copied()));
             }
         }
     }

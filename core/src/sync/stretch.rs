@@ -38,6 +38,8 @@ pub enum Command {
     ShrinkFast,
     /// Slower: repeats periods.
     Grow,
+    /// Slower at the price of some quality: before nothing is left to be played.
+    GrowFast,
 }
 
 /// What a [`Stretcher`] has done. At any time the frames pulled are those pushed, more those inserted,
@@ -63,6 +65,23 @@ pub struct StretchStatistics {
     pub joined: u64,
     /// Samples that were no numbers, or infinite, and were replaced by 0.
     pub invalid: u64,
+}
+
+impl StretchStatistics {
+    /// Both together.
+    pub(super) const fn and(self, other: Self) -> Self {
+        Self {
+            pushed: self.pushed + other.pushed,
+            pulled: self.pulled + other.pulled,
+            inserted: self.inserted + other.inserted,
+            removed: self.removed + other.removed,
+            grown: self.grown + other.grown,
+            shrunk: self.shrunk + other.shrunk,
+            in_pauses: self.in_pauses + other.in_pauses,
+            joined: self.joined + other.joined,
+            invalid: self.invalid + other.invalid,
+        }
+    }
 }
 
 /// Plays samples of 48 kHz faster or slower by leaving out or repeating whole periods of the signal.
@@ -92,6 +111,9 @@ pub struct Stretcher {
     since_search: usize,
     /// How long the command waits for a good place.
     waited: usize,
+    /// The least and the most frames of an operation.
+    least: usize,
+    most: usize,
 }
 
 /// A cross-fade under way from one place to another.
@@ -120,7 +142,14 @@ impl Stretcher {
             since_operation: BETWEEN,
             since_search: RETRY,
             waited: 0,
+            least: 0,
+            most: usize::MAX,
         }
+    }
+
+    /// Operations that follow insert or remove at least `least` frames and at most `most`.
+    pub const fn bound(&mut self, least: usize, most: usize) {
+        (self.least, self.most) = (least, most);
     }
 
     /// Takes samples in, and gives how many frames it took: all, unless more than [`Self::room`]. An
@@ -183,6 +212,7 @@ impl Stretcher {
         self.fade = None;
         self.command = Command::Normal;
         (self.since_operation, self.since_search, self.waited) = (BETWEEN, RETRY, 0);
+        self.bound(0, usize::MAX);
     }
 
     fn between(&self) -> usize {
@@ -221,7 +251,7 @@ impl Stretcher {
         }
         let (place, waiting) = (self.reel.position(), self.reel.waiting());
         let direction = match self.command {
-            Command::Grow => Direction::Back,
+            Command::Grow | Command::GrowFast => Direction::Back,
             _ => Direction::Ahead,
         };
         let longest = match direction {
@@ -229,7 +259,8 @@ impl Stretcher {
             Direction::Back if waiting < SHORTEST_FADE => 0,
             Direction::Back => self.reel.before(place).saturating_sub(HALF).min(LONGEST),
         };
-        if longest < SHORTEST {
+        let longest = longest.min(self.most);
+        if longest < SHORTEST.max(self.least) {
             return;
         }
         let waited = self.waited;
@@ -238,13 +269,14 @@ impl Stretcher {
         let pause = self.is_pause(place, direction, longest);
         let enough = match self.command {
             _ if pause => PAUSE,
-            Command::ShrinkFast => HASTY,
+            Command::ShrinkFast | Command::GrowFast => HASTY,
             _ => {
                 let share = waited as f32 / PATIENCE as f32;
                 STRICT + (LENIENT - STRICT) * share.min(1.0)
             }
         };
-        let Some(found) = self.search.find(&self.reel, place, direction, longest, enough) else {
+        let range = (self.least, longest);
+        let Some(found) = self.search.find(&self.reel, place, direction, range, enough) else {
             return;
         };
         let lag = found.lag as u64;

@@ -12,8 +12,11 @@ const INTERVAL: i64 = 200_000_000;
 const INTERVALS: usize = 10;
 /// Where so much RTP time is missing, in nanoseconds, the sender paused: that is no delay.
 const PAUSE: i64 = 500_000_000;
-/// If so many packets in succession were late, the next one is: to play earlier would run dry.
+/// If all packets of so many times [`SLICE`] in succession were late, the next one is: to play earlier would
+/// run dry.
 const SUCCESSION: usize = 5;
+/// In nanoseconds of RTP time: a packet, or as many as are in so much.
+const SLICE: i64 = 20_000_000;
 /// The intervals until what was seen alone says what the target is.
 const WARM_UP: i64 = 10;
 /// The largest target, that of the sync manager's contract for the largest buffer.
@@ -51,9 +54,10 @@ pub struct DelayTarget {
     /// How many peaks were counted, up to [`WARM_UP`].
     watched: i64,
     target: i64,
-    /// The delays of the last packets, and where the next one goes.
+    /// The least delay of each of the last slices, where the next one goes, and where the last one began.
     last: [i64; SUCCESSION],
     next: usize,
+    slice: i64,
 }
 
 impl DelayTarget {
@@ -83,6 +87,7 @@ impl DelayTarget {
             target: start,
             last: [0; SUCCESSION],
             next: 0,
+            slice: i64::MIN,
         }
     }
 
@@ -99,8 +104,7 @@ impl DelayTarget {
         let fastest = &mut self.fastest[slot(self.interval)];
         *fastest = Some(fastest.map_or(transit, |least| least.min(transit)));
         let delay = transit.saturating_sub(self.fastest().unwrap_or(transit));
-        self.last[self.next] = delay;
-        self.next = (self.next + 1) % SUCCESSION;
+        self.succeed(media, delay);
         if overtaken {
             self.count(delay);
         } else if !paused {
@@ -119,6 +123,7 @@ impl DelayTarget {
     pub fn restart(&mut self) {
         self.fastest = [None; INTERVALS];
         (self.newest, self.peak, self.last) = (i64::MIN, None, [0; SUCCESSION]);
+        self.slice = i64::MIN;
     }
 
     /// The target, in nanoseconds above [`Self::fastest`].
@@ -130,6 +135,20 @@ impl DelayTarget {
     /// The least transit of the last 2 s, in nanoseconds; `None` before the first packet.
     pub fn fastest(&self) -> Option<i64> {
         self.fastest.iter().flatten().copied().min()
+    }
+
+    /// Puts a delay among the last ones.
+    fn succeed(&mut self, media: i64, delay: i64) {
+        let since = media.saturating_sub(self.slice);
+        // To the millisecond: a packet of 20 ms may be a little shorter, as counted by a clock of 44.1 kHz.
+        if (0..SLICE - SLICE / 20).contains(&since) {
+            let last = &mut self.last[(self.next + SUCCESSION - 1) % SUCCESSION];
+            *last = delay.min(*last);
+        } else {
+            self.last[self.next] = delay;
+            self.next = (self.next + 1) % SUCCESSION;
+            self.slice = media;
+        }
     }
 
     fn count(&mut self, delay: i64) {

@@ -50,7 +50,7 @@ impl PlayoutTuning {
             shrink_above: Duration::ZERO,
             hurry_above: Duration::from_millis(70),
             skip_above: Duration::from_millis(100),
-            brink: Duration::from_millis(8),
+            brink: Duration::from_millis(15),
             brink_share: 0.5,
         }
     }

@@ -32,7 +32,7 @@ const MAX_AHEAD: i64 = SECOND;
 const SMOOTHING: i64 = SECOND / 2;
 /// It moves by at most one part in so many of the time that passes.
 const DELAY_PACE: i64 = 8;
-/// A hold moves by at most one part in so many: audio does not have to wait for it.
+/// A hold falls by at most one part in so many. It grows by as much as passes: half speed.
 const HOLD_PACE: i64 = 4;
 /// Away by so much, the delay is that of another time (the sender's clock had stopped, or a long stall is
 /// over): it is set at once.
@@ -79,10 +79,10 @@ pub struct VideoPop<V> {
 /// Frames come out in the order of their sequence numbers, each once, when their timestamp is due: the
 /// fastest transit through the network of the last 2 s, plus a fixed delay, or one that follows the
 /// network ([`DelayTarget`]; what a large frame takes longer because it is large does not count), plus a
-/// hold, by which audio is waited for. The delay moves by at most an eighth of the time that passes, the
-/// hold by a quarter. A frame that comes late is shown at once; those behind it follow at no less than
-/// three quarters of their distance (a quarter where playout is more than 250 ms late), so that motion
-/// stays smooth, until the plan is caught up with. What comes after a later frame was shown is dropped.
+/// hold, by which audio is waited for. The delay moves by at most an eighth of the time that passes; the
+/// hold falls by a quarter of it and grows at half speed. A frame that comes late is shown at once; those
+/// behind it follow at no less than half their distance (a quarter where playout is more than 250 ms
+/// late), until the plan is caught up with. What comes after a later frame was shown is dropped.
 ///
 /// Frames that can't be decoded, since something before them was lost and they are no key frame
 /// (`contiguous` and `keyframe` are both false), come out like others: only the decoder knows what it can
@@ -183,7 +183,7 @@ impl<V> VideoBuffer<V> {
     }
 
     /// How much later than by its own delay video is to be shown, at most 1 s: to wait for audio. It is
-    /// approached by a quarter of the time that passes.
+    /// approached gradually: see above.
     pub fn set_hold(&mut self, hold: Duration) {
         self.wanted_hold = nanos(hold.min(MAX_HOLD));
         self.anchor();
@@ -399,7 +399,7 @@ impl<V> VideoBuffer<V> {
         let earliest = match self.epoch.as_ref().and_then(|epoch| epoch.shown) {
             Some(shown) => {
                 let distance = self.distance(shown.ticks, held.ticks);
-                let least = if shown.behind { distance / 4 } else { distance / 4 * 3 };
+                let least = if shown.behind { distance / 4 } else { distance / 2 };
                 shown.due.saturating_add(least)
             }
             None => i64::MIN,
@@ -451,8 +451,8 @@ impl<V> VideoBuffer<V> {
             change = change.max(away.min(late));
         }
         self.offset = self.offset.saturating_add(change);
-        let most = distance / HOLD_PACE;
-        self.hold += (self.wanted_hold - self.hold).clamp(-most, most);
+        let more = self.wanted_hold - self.hold;
+        self.hold += more.clamp(-distance / HOLD_PACE, distance);
     }
 
     fn count(&mut self, packet: &VideoPacket<V>, delay: Duration) {

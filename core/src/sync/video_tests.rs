@@ -136,8 +136,9 @@ fn a_late_frame_is_shown_at_once_and_the_plan_is_caught_up_with_smoothly() {
     }
     world.until(ms(700));
     let distances = world.distances();
-    assert!(distances.iter().all(|apart| *apart > 24.9), "{distances:?}");
-    assert!(world.story().starts_with("0@50 1@83 2@200 3@225 4@250 6@300 7@325"));
+    assert!(distances.iter().all(|apart| *apart > 16.6), "{distances:?}");
+    let story = world.story();
+    assert!(story.starts_with("0@50 1@83 2@200 3@217 4@233 6@267 7@283 8@317"), "{story}");
     assert!(world.out.is_empty() && world.buffer.statistics().frames == 19);
 }
 
@@ -170,7 +171,7 @@ fn a_frame_that_cannot_be_decoded_comes_out_and_says_so() {
 }
 
 #[test]
-fn a_hold_is_approached_by_a_quarter_of_the_time_that_passes() {
+fn a_hold_grows_at_half_speed_and_falls_by_a_quarter_of_the_time_that_passes() {
     let mut world = World::fixed();
     for n in 0..90 {
         if n == 30 {
@@ -183,7 +184,7 @@ fn a_hold_is_approached_by_a_quarter_of_the_time_that_passes() {
     }
     world.until(ms(3_100));
     let distances = world.distances();
-    assert!(distances.iter().all(|apart| (24.9..41.7).contains(apart)), "{distances:?}");
+    assert!(distances.iter().all(|apart| (24.9..66.8).contains(apart)), "{distances:?}");
     let held = |n: usize| world.out[n].due - world.start - captured(n as u64) - SIZE;
     assert!([held(20), held(89)].iter().all(|held| *held < ms(1)));
     assert!(held(50).abs_diff(ms(100)) < ms(1), "{:?}", held(50));
@@ -238,7 +239,7 @@ fn a_longer_route_is_followed_without_a_lost_frame() {
         // Back on the short way the first ones overtake nine of those on the long one, which still wait.
         assert_eq!((statistics.frames, statistics.late), (900, 0), "{statistics:?}");
         let distances = world.distances();
-        let bunched = distances.iter().filter(|apart| **apart < 24.9).count();
+        let bunched = distances.iter().filter(|apart| **apart < 16.6).count();
         assert_eq!(bunched, 0, "{distances:?}");
         let settled = world.out[599].due - world.start - captured(599);
         assert!(settled >= ms(300) && settled <= ms(360), "{settled:?}");

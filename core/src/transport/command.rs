@@ -142,7 +142,6 @@ impl Transport {
         let now = self.clock.advance(now);
         let changed = patch.apply(&self.config)?;
         self.config = changed;
-        let target = Duration::from_millis(self.config.jitter_buffer_size_ms.into());
         let interval = self.report_interval();
         let audio = self.config.audio;
         if let Some(source) = &mut self.broadcast {
@@ -152,7 +151,11 @@ impl Transport {
         for slot in slots {
             let connection = self.remotes.get_mut(slot).and_then(|r| r.connection.as_deref_mut());
             let Some(connection) = connection else { continue };
-            connection.playout.set_target(target);
+            if let Some(size) = patch.jitter_buffer_size_ms
+                && let Err(error) = connection.reception.set_size(size)
+            {
+                tracing::error!(%error, "a jitter buffer refused a size that was validated");
+            }
             if let Some(source) = &mut connection.source {
                 source.configure(&audio);
             }

@@ -10,6 +10,7 @@ use crate::error::{ConnectError, PeerFault, StartError};
 use crate::id::PeerId;
 use crate::media::{AudioBuffer, DataMessage, EncodedAudio, EncodedVideo, Reliability};
 use crate::signaling::Capabilities;
+use crate::sync::SyncState;
 use crate::transport::info::Quality;
 
 /// Something that happened. Each peer's events come in their order: `Connecting`, then `Connected` or
@@ -115,6 +116,13 @@ pub enum Event {
         /// The figures.
         quality: Quality,
     },
+    /// What is known about a peer's wall clock has changed.
+    SyncStateChanged {
+        /// Whose.
+        peer: PeerId,
+        /// The state.
+        state: SyncState,
+    },
     /// Events were not fetched in time and are gone: media first, then data messages, never state changes.
     Lagged {
         /// How many frames of media, since the last such event.
@@ -140,7 +148,8 @@ impl Event {
             | Self::Data { peer, .. }
             | Self::BufferedAmountLow { peer }
             | Self::KeyframeRequested { peer }
-            | Self::QualityChanged { peer, .. } => Some(peer),
+            | Self::QualityChanged { peer, .. }
+            | Self::SyncStateChanged { peer, .. } => Some(peer),
             Self::SignalingUp { .. } | Self::SignalingDown { .. } | Self::Lagged { .. } => None,
         }
     }
@@ -179,7 +188,7 @@ pub enum Media {
         /// The frame.
         frame: AudioFrame,
     },
-    /// Video: an encoded frame as it arrived.
+    /// Video: an encoded frame, at its time with the audio.
     Video {
         /// From whom.
         peer: PeerId,
@@ -187,7 +196,47 @@ pub enum Media {
         frame: EncodedVideo,
         /// Whether nothing was lost since the frame before: otherwise a keyframe has been asked for.
         contiguous: bool,
+        /// Its place in time.
+        timing: VideoTiming,
     },
+}
+
+/// When something was captured, by the sender's wall clock.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct CaptureTime {
+    /// In microseconds since 1970.
+    pub unix_us: u64,
+    /// How sure that is: 1 by recent sender reports, 0.75 where they are old or disagree, 0.5 before the
+    /// first one, by the local clock (the time of the fastest arrival).
+    pub confidence: f64,
+}
+
+/// The place in time of a frame of video.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct VideoTiming {
+    /// The RTP timestamp, at 90 kHz.
+    pub rtp: u32,
+    /// When it is to be shown.
+    pub at: Instant,
+    /// How long it waited, until it was fetched.
+    pub delay: Duration,
+    /// When it was captured; `None` while that is not known.
+    pub capture: Option<CaptureTime>,
+    /// Frames a second, by the timestamps of the last 30.
+    pub framerate: Option<f64>,
+    /// By how much it is ahead of the audio that is heard then (negative: behind), in milliseconds;
+    /// `None` while that is not known.
+    pub audio_sync_offset_ms: Option<f64>,
+}
+
+impl VideoTiming {
+    /// That of a frame shown at `at`, of which nothing else is known.
+    pub const fn new(rtp: u32, at: Instant) -> Self {
+        let delay = Duration::ZERO;
+        Self { rtp, at, delay, capture: None, framerate: None, audio_sync_offset_ms: None }
+    }
 }
 
 impl Media {
@@ -207,10 +256,17 @@ pub struct AudioFrame {
     pub rtp: u32,
     /// When it was due for playout.
     pub at: Instant,
-    /// How long its packet waited in the jitter buffer; zero for what never arrived.
+    /// How long it was held: of a packet, how long that waited; of samples, how long after their
+    /// fastest possible arrival they were played.
     pub delay: Duration,
-    /// Whether it was made up for a packet that did not arrive in time.
+    /// Whether any of it was made up for a packet that did not arrive in time.
     pub concealed: bool,
+    /// Whether it belongs to a pause of the sender: background noise.
+    pub pause: bool,
+    /// When its first sample was captured; `None` while that is not known.
+    pub capture: Option<CaptureTime>,
+    /// By how many ppm the sender's clock is faster than ours; 0 while that is not known.
+    pub clock_drift_ppm: f64,
     /// The audio.
     pub data: AudioData,
 }
@@ -218,7 +274,16 @@ pub struct AudioFrame {
 impl AudioFrame {
     /// A frame that arrived as a packet.
     pub(crate) const fn new(rtp: u32, at: Instant, data: AudioData) -> Self {
-        Self { rtp, at, delay: Duration::ZERO, concealed: false, data }
+        Self {
+            rtp,
+            at,
+            delay: Duration::ZERO,
+            concealed: false,
+            pause: false,
+            capture: None,
+            clock_drift_ppm: 0.0,
+            data,
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::id::PeerId;
 use crate::signaling::Capabilities;
+use crate::sync::SyncState;
 
 /// Where the connection to a peer stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -87,6 +88,36 @@ pub struct Quality {
     pub bitrate_out_kbps: f64,
     /// The loudness of the latest received audio in dBov, −127 to 0 (RFC 6464), where it was told.
     pub audio_level_dbov: Option<i8>,
+    /// Its clocks, and how its media are played.
+    pub sync: SyncInfo,
+}
+
+/// What is known about a peer's clocks, and how its media are played.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[non_exhaustive]
+pub struct SyncInfo {
+    /// Whether the peer's wall clock is known.
+    pub state: SyncState,
+    /// How long audio is held, above the fastest transit of late, in milliseconds.
+    pub audio_delay_ms: f64,
+    /// How long the packets of audio waited of late, in milliseconds.
+    pub audio_wait_ms: f64,
+    /// The share of audio packets that were not there in time, 0 to 1, over about the last 64.
+    pub audio_loss_rate: f64,
+    /// By how many parts per million the peer's audio clock is faster than ours; `None` while that is not
+    /// known (5 s of packets at least).
+    pub clock_drift_ppm: Option<f64>,
+    /// The standard error of that, in ppm.
+    pub clock_drift_error_ppm: Option<f64>,
+    /// The factor by which its audio is resampled: 1 where the drift is not corrected.
+    pub correction_factor: f64,
+    /// How long video is held, above the fastest transit of late, in milliseconds; `None` without video.
+    pub video_delay_ms: Option<f64>,
+    /// Frames of video a second, by their timestamps.
+    pub video_framerate: Option<f64>,
+    /// By how much video is ahead of audio (negative: behind), in milliseconds; `None` while that is not
+    /// known, since a medium is missing or had no sender report.
+    pub audio_sync_offset_ms: Option<f64>,
 }
 
 /// What has passed on one connection.
@@ -107,12 +138,25 @@ pub struct PeerCounters {
     pub audio_packets_out: u64,
     /// Audio packets that did not arrive.
     pub audio_packets_lost: u64,
-    /// Audio frames that were made up for lost or late packets.
-    pub audio_frames_concealed: u64,
-    /// Audio packets that came after their playout time, or twice.
+    /// Samples of audio, of one channel at 48 kHz, that were made up for what was not there in time
+    /// (`concealedSamples` of W3C's webrtc-stats). 0 for audio that is not decoded, as the next four.
+    pub audio_samples_concealed: u64,
+    /// How often making up began (`concealmentEvents`).
+    pub audio_concealments: u64,
+    /// Samples that came from the copy of a lost packet in the next one (in-band error correction).
+    pub audio_samples_recovered: u64,
+    /// Samples that were inserted to hold audio back for longer (`insertedSamplesForDeceleration`).
+    pub audio_samples_inserted: u64,
+    /// Samples that were left out to hold it back for less (`removedSamplesForAcceleration`).
+    pub audio_samples_removed: u64,
+    /// Audio packets that came too late to be played.
+    pub audio_packets_late: u64,
+    /// Audio packets that were dropped though they arrived: late, twice, too many, or of another stream.
     pub audio_packets_discarded: u64,
     /// Video frames received.
     pub video_frames_in: u64,
+    /// Video frames that were dropped though they arrived: late, twice, too many, or of another stream.
+    pub video_frames_dropped: u64,
     /// Video frames sent.
     pub video_frames_out: u64,
     /// Data messages received.

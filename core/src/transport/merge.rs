@@ -20,6 +20,7 @@ enum Kind {
     Low,
     Keyframe,
     Figures,
+    Sync,
     /// Not merged.
     Data,
 }
@@ -36,6 +37,7 @@ fn kind(event: &Event) -> Kind {
         Event::BufferedAmountLow { .. } => Kind::Low,
         Event::KeyframeRequested { .. } => Kind::Keyframe,
         Event::QualityChanged { .. } => Kind::Figures,
+        Event::SyncStateChanged { .. } => Kind::Sync,
         Event::Data { .. } | Event::Lagged { .. } => Kind::Data,
     }
 }

@@ -15,7 +15,7 @@ use crate::transport::demux::Slot;
 use crate::transport::event::{ClosedBy, Event, Outcome};
 use crate::transport::info::PeerState;
 use crate::transport::outgoing::SendTimeline;
-use crate::transport::playout::AudioPlayout;
+use crate::transport::reception::Reception;
 use crate::transport::remote::{Connection, Remote};
 use crate::transport::settle::RESTART_INTERVAL;
 
@@ -205,7 +205,7 @@ impl Transport {
         if connection.keyframes.due(now) {
             connection.peer.request_keyframe(now);
         }
-        connection.measure(now);
+        connection.measure(now, self.clock.unix(now));
         if connection.report_at.is_some_and(|at| at <= now) {
             connection.report_at = Some(now + interval);
             let (peer, quality) = (remote.id.clone(), connection.quality());
@@ -276,9 +276,15 @@ impl Transport {
         for local in self.sockets.addresses() {
             peer.add_local(now, local);
         }
-        let target = Duration::from_millis(self.config.jitter_buffer_size_ms.into());
-        let playout = AudioPlayout::new(target, self.config.audio.received);
-        let mut connection = Connection::new(peer, playout, SendTimeline::new(start), now);
+        let reception = match Reception::new(&remote.id, &self.config, start.into()) {
+            Ok(reception) => reception,
+            Err(error) => {
+                let fault = PeerFault::Internal(error.to_string());
+                self.end(now, slot, End::Failed(fault), false);
+                return false;
+            }
+        };
+        let mut connection = Connection::new(peer, reception, SendTimeline::new(start), now);
         connection.deadline = Some(now + self.config.ice_timeout);
         remote.connection = Some(Box::new(connection));
         true

@@ -17,7 +17,10 @@ mod mesh;
 mod outgoing;
 mod playout;
 mod queue;
+mod reception;
 mod remote;
+#[cfg(feature = "opus")]
+mod rendering;
 mod send;
 mod settle;
 #[cfg(feature = "sim")]
@@ -43,8 +46,8 @@ use outgoing::AudioSource;
 use queue::Queues;
 use sockets::Sockets;
 
-pub use event::{AudioData, AudioFrame, ClosedBy, Event, Media, Outcome};
-pub use info::{BroadcastStats, Metrics, PeerCounters, PeerInfo, PeerState, Quality};
+pub use event::{AudioData, AudioFrame, CaptureTime, ClosedBy, Event, Media, Outcome, VideoTiming};
+pub use info::{BroadcastStats, Metrics, PeerCounters, PeerInfo, PeerState, Quality, SyncInfo};
 
 /// Where a transport stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

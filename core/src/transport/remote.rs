@@ -10,10 +10,11 @@ use serde_json::{Map, Value};
 use crate::id::{PeerId, RequestId, SocketId};
 use crate::peer::{Peer, PeerFigures};
 use crate::signaling::Capabilities;
+use crate::sync::SyncState;
 use crate::time::Deadline;
 use crate::transport::info::{PeerCounters, PeerInfo, PeerState, Quality, seconds_between};
 use crate::transport::outgoing::{AudioSource, SendTimeline};
-use crate::transport::playout::AudioPlayout;
+use crate::transport::reception::Reception;
 
 /// How often the rates of a connection are measured.
 pub(super) const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
@@ -107,7 +108,9 @@ pub(super) struct Connection {
     pub(super) deadline: Option<Instant>,
     /// When a lost path is sought anew.
     pub(super) restart_at: Option<Instant>,
-    pub(super) playout: AudioPlayout,
+    pub(super) reception: Reception,
+    /// The last one that was told.
+    sync_state: SyncState,
     pub(super) timeline: SendTimeline,
     /// The encoder of audio that goes to this peer alone.
     pub(super) source: Option<Box<AudioSource>>,
@@ -123,7 +126,7 @@ pub(super) struct Connection {
 impl Connection {
     pub(super) fn new(
         peer: Peer,
-        playout: AudioPlayout,
+        reception: Reception,
         timeline: SendTimeline,
         now: Instant,
     ) -> Self {
@@ -133,7 +136,8 @@ impl Connection {
             connected_at: None,
             deadline: None,
             restart_at: None,
-            playout,
+            reception,
+            sync_state: SyncState::default(),
             timeline,
             source: None,
             selected: None,
@@ -174,7 +178,7 @@ impl Connection {
         let mut earliest = self.peer.poll_timeout();
         Deadline::consider(&mut earliest, self.deadline, "connecting");
         Deadline::consider(&mut earliest, self.restart_at, "ICE restart");
-        Deadline::consider(&mut earliest, self.playout.poll_timeout(), "playout");
+        Deadline::consider(&mut earliest, self.reception.poll_timeout(), "playout");
         Deadline::consider(&mut earliest, self.keyframes.ask_at, "keyframe");
         Deadline::consider(
             &mut earliest,
@@ -185,10 +189,18 @@ impl Connection {
     }
 
     /// Measures the rates of the last interval, when one is over.
-    pub(super) fn measure(&mut self, now: Instant) {
+    pub(super) fn measure(&mut self, now: Instant, unix: Duration) {
         if now >= self.sample.at + SAMPLE_INTERVAL {
-            self.sample.take(now, self.peer.figures());
+            let figures = self.peer.figures();
+            self.sample.take(now, figures);
+            self.reception.measure(now, unix, figures.rtt);
         }
+    }
+
+    /// The sync state, if it has changed since this was asked last.
+    pub(super) fn new_sync_state(&mut self) -> Option<SyncState> {
+        let state = self.reception.state();
+        (std::mem::replace(&mut self.sync_state, state) != state).then_some(state)
     }
 
     pub(super) fn quality(&self) -> Quality {
@@ -202,12 +214,13 @@ impl Connection {
             bitrate_in_kbps: self.sample.kbps.0,
             bitrate_out_kbps: self.sample.kbps.1,
             audio_level_dbov: self.level,
+            sync: self.reception.info(),
         }
     }
 
     pub(super) fn counters(&self) -> PeerCounters {
         let figures = self.peer.figures();
-        let playout = self.playout.figures();
+        let (sync, playout) = self.reception.figures();
         PeerCounters {
             local_candidate: figures.path.map(|(local, _)| local),
             remote_candidate: figures.path.map(|(_, remote)| remote),
@@ -216,8 +229,14 @@ impl Connection {
             audio_packets_in: figures.audio_packets_in,
             audio_packets_out: figures.audio_packets_out,
             audio_packets_lost: figures.audio_packets_lost,
-            audio_frames_concealed: playout.concealed,
-            audio_packets_discarded: playout.discarded + figures.media_dropped,
+            audio_samples_concealed: playout.concealed,
+            audio_concealments: playout.concealments,
+            audio_samples_recovered: playout.recovered,
+            audio_samples_inserted: playout.inserted,
+            audio_samples_removed: playout.removed,
+            audio_packets_late: sync.audio.buffer.late,
+            audio_packets_discarded: sync.audio.dropped_frames + figures.media_dropped,
+            video_frames_dropped: sync.video.dropped_frames,
             video_frames_in: figures.video_frames_in,
             video_frames_out: figures.video_frames_out,
             messages_in: figures.messages_in,

@@ -10,6 +10,7 @@ use crate::transport::demux::Slot;
 use crate::transport::event::{ClosedBy, Event, Media, Outcome};
 use crate::transport::info::PeerState;
 use crate::transport::mesh::End;
+use crate::transport::reception;
 use crate::transport::remote::Connection;
 
 /// When a path is lost, the polite side leaves the other this long to seek it anew.
@@ -113,23 +114,41 @@ impl Transport {
                 if self.bypass_playout {
                     return self.pass_audio(slot, arrived, rtp, opus);
                 }
-                connection.playout.insert(now, arrived, sequence, rtp, opus);
+                connection.reception.audio(now, arrived, sequence, rtp, opus);
             }
-            PeerMedia::Video { frame, contiguous } => {
+            PeerMedia::Video { sequence, rtp, frame, contiguous, .. } => {
                 connection.keyframes.received(now, frame.keyframe, contiguous);
-                if let Some(remote) = self.remotes.get(slot) {
-                    let peer = remote.id.clone();
-                    self.queues.media(Media::Video { peer, frame, contiguous });
+                #[cfg(feature = "sim")]
+                if self.bypass_playout {
+                    return self.pass_video(now, slot, rtp, frame, contiguous);
+                }
+                connection.reception.video(now, sequence, rtp, contiguous, frame);
+            }
+            PeerMedia::Report { .. } => {
+                if let Some(report) = reception::report(&media) {
+                    connection.reception.report(&report);
                 }
             }
         }
     }
 
     fn play_out(&mut self, now: Instant, slot: Slot, connection: &mut Connection) {
-        while let Some(frame) = connection.playout.poll(now) {
+        while let Some(frame) = connection.reception.poll_audio(now) {
             if let Some(remote) = self.remotes.get(slot) {
                 self.queues.media(Media::Audio { peer: remote.id.clone(), frame });
             }
+        }
+        while let Some((frame, contiguous, timing)) = connection.reception.poll_video(now) {
+            if let Some(remote) = self.remotes.get(slot) {
+                let peer = remote.id.clone();
+                self.queues.media(Media::Video { peer, frame, contiguous, timing });
+            }
+        }
+        if connection.connected_at.is_some()
+            && let Some(state) = connection.new_sync_state()
+            && let Some(remote) = self.remotes.get(slot)
+        {
+            self.queues.event(Event::SyncStateChanged { peer: remote.id.clone(), state });
         }
     }
 

@@ -6,11 +6,11 @@ use std::time::Instant;
 use super::Transport;
 use crate::codec::opus_packet_duration;
 use crate::id::PeerId;
-use crate::media::EncodedAudio;
+use crate::media::{EncodedAudio, EncodedVideo};
 use crate::net::Datagram;
 use crate::peer::Engine;
 use crate::transport::demux::Slot;
-use crate::transport::event::{AudioData, AudioFrame, Media};
+use crate::transport::event::{AudioData, AudioFrame, Media, VideoTiming};
 
 impl Transport {
     /// Uses this certificate and private key (DER, PKCS #8) instead of new ones. Before `start`.
@@ -45,6 +45,19 @@ impl Transport {
         let frame =
             AudioFrame::new(rtp, arrived, AudioData::Encoded(EncodedAudio { opus, duration }));
         self.queues.media(Media::Audio { peer: remote.id.clone(), frame });
+    }
+
+    pub(super) fn pass_video(
+        &mut self,
+        now: Instant,
+        slot: Slot,
+        rtp: u32,
+        frame: EncodedVideo,
+        contiguous: bool,
+    ) {
+        let Some(remote) = self.remotes.get(slot) else { return };
+        let (peer, timing) = (remote.id.clone(), VideoTiming::new(rtp, now));
+        self.queues.media(Media::Video { peer, frame, contiguous, timing });
     }
 
     /// The peer that the index gives a datagram to, and those whose engines would take it.

@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use rtcmesh_core::error::ConnectError;
 use rtcmesh_core::id::PeerId;
 use rtcmesh_core::media::{EncodedVideo, VideoCodec};
-use rtcmesh_core::transport::{Event, Media};
+use rtcmesh_core::transport::{Event, Media, VideoTiming};
 
 use super::*;
 use crate::transport::events::TransportEvent;
@@ -98,8 +98,10 @@ fn media() -> Media {
         data: vec![0].into(),
         timestamp: std::time::Duration::ZERO,
         keyframe: true,
+        captured: None,
     };
-    Media::Video { peer: peer("bob"), frame, contiguous: true }
+    let timing = VideoTiming::new(0, std::time::Instant::now());
+    Media::Video { peer: peer("bob"), frame, contiguous: true, timing }
 }
 
 #[test]

@@ -1,0 +1,180 @@
+//! Received audio of one peer as samples, 10 ms at a time.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::codec::{AudioDecoder, Channels, OPUS_RATE, OpusDecoder, opus_packet_has_fec};
+use crate::media::AudioBuffer;
+use crate::sync::{AudioRenderer, Decode, JitterBuffer, PlayoutTuning};
+use crate::transport::event::{AudioData, AudioFrame};
+use crate::transport::playout::{Opus, PlayoutFigures, Sync};
+
+/// What is played at once: as devices ask for it.
+const FRAME: Duration = Duration::from_millis(10);
+const SAMPLES: usize = OPUS_RATE as usize / 100;
+
+/// The timestamps that can be repeated to play slower, and a margin.
+const REPEATED: i32 = 2 * OPUS_RATE as i32 / 100;
+
+/// Who was asleep for longer, plays on from now: what should have been heard meanwhile is not made up for.
+const ASLEEP: Duration = Duration::from_millis(200);
+
+/// Plays the packets of a jitter buffer by a clock of 10 ms that starts with the first of them, and stops in
+/// long pauses.
+///
+/// It takes its memory with the first packet. It gives as many channels as that one has, and two from the
+/// first stereo packet on: a stereo encoder may send mono at times, which must not change the output,
+/// but a sender that goes over to stereo is to be heard so.
+#[derive(Debug)]
+pub(super) struct Rendering {
+    tuning: PlayoutTuning,
+    seed: u64,
+    renderer: Option<AudioRenderer>,
+    decoder: Decoder,
+    stereo: bool,
+    /// When the next frame is due, while frames follow each other.
+    next: Option<Instant>,
+    /// Before that nothing starts again.
+    earliest: Option<Instant>,
+    /// The timestamp of the last frame, and the one behind it.
+    rtp: Option<u32>,
+    behind: u32,
+}
+
+impl Rendering {
+    pub(super) fn new(tuning: PlayoutTuning, seed: u64) -> Self {
+        Self {
+            tuning,
+            seed,
+            renderer: None,
+            decoder: Decoder::default(),
+            stereo: false,
+            next: None,
+            earliest: None,
+            rtp: None,
+            behind: 0,
+        }
+    }
+
+    /// A packet comes in.
+    pub(super) fn expect(&mut self, opus: &[u8]) {
+        self.stereo |= is_stereo(opus);
+    }
+
+    pub(super) fn poll(&mut self, sync: &mut Sync, now: Instant) -> Option<AudioFrame> {
+        loop {
+            let due = self.poll_timeout(sync.audio()).filter(|due| *due <= now)?;
+            let late = now.saturating_duration_since(due);
+            let at = if late > ASLEEP { now } else { due };
+            let frame = self.play(sync, at);
+            if frame.is_some() {
+                return frame;
+            }
+        }
+    }
+
+    fn play(&mut self, sync: &mut Sync, at: Instant) -> Option<AudioFrame> {
+        let channels = if self.stereo { 2 } else { 1 };
+        let (tuning, seed) = (&self.tuning, self.seed);
+        let renderer =
+            self.renderer.get_or_insert_with(|| AudioRenderer::new(channels, tuning, seed));
+        renderer.set_channels(channels, tuning, seed);
+        // The factor was checked by who set it.
+        let _ = renderer.set_correction(sync.correction_factor());
+        self.decoder.set_channels(if self.stereo { Channels::Stereo } else { Channels::Mono });
+        let mut samples = [0.0; 2 * SAMPLES];
+        let out = samples.get_mut(..channels * SAMPLES)?;
+        let rendered = renderer.render(sync.audio_mut(), &mut self.decoder, at, out);
+        if let (Some(first), Some((rtp, arrived))) = (rendered.rtp, rendered.decoded) {
+            // What was decoded is played behind what is played now.
+            let ahead = rtp.wrapping_sub(first) as i32;
+            let ahead = duration(usize::try_from(ahead).unwrap_or(0).min(OPUS_RATE as usize));
+            sync.heard(rtp, arrived, at + ahead);
+        }
+        let pause = rendered.rtp.is_none() && rendered.paused >= SAMPLES;
+        self.earliest = Some(at + FRAME);
+        self.next = self.earliest;
+        if pause && renderer.is_silent() {
+            self.next = None;
+            return None;
+        }
+        let rtp = self.timestamp(rendered.rtp);
+        let samples: Arc<[f32]> = (&*out).into();
+        let audio = AudioBuffer { samples, sample_rate: OPUS_RATE, channels: channels as u16 };
+        let frame = AudioFrame::new(rtp, at, AudioData::Decoded(audio));
+        let (delay, concealed) = (rendered.delay, rendered.concealed > 0);
+        Some(AudioFrame { delay, concealed, pause, ..frame })
+    }
+
+    /// The timestamp of what is played, if that is known: it goes back only where a stream starts afresh,
+    /// though repeated periods do.
+    fn timestamp(&mut self, rtp: Option<u32>) -> u32 {
+        let (this, last) = (rtp.unwrap_or(self.behind), self.rtp.unwrap_or(self.behind));
+        let ahead = this.wrapping_sub(last) as i32;
+        let this = if (-REPEATED..0).contains(&ahead) { last } else { this };
+        self.behind = this.wrapping_add(SAMPLES as u32);
+        *self.rtp.insert(this)
+    }
+
+    pub(super) fn poll_timeout(&self, buffer: &JitterBuffer<Opus>) -> Option<Instant> {
+        // A place may start in the past, of which something else was heard.
+        self.next.or_else(|| buffer.poll_start().map(|start| Some(start).max(self.earliest))?)
+    }
+
+    pub(super) fn figures(&self) -> PlayoutFigures {
+        let figures = self.renderer.as_ref().map(AudioRenderer::statistics).unwrap_or_default();
+        PlayoutFigures {
+            concealed: figures.concealed,
+            concealments: figures.concealments,
+            recovered: figures.copied,
+            inserted: figures.stretch.inserted,
+            removed: figures.stretch.removed,
+            undecodable: figures.undecodable,
+        }
+    }
+}
+
+/// Whether a packet holds two channels (RFC 6716, section 3.1).
+fn is_stereo(opus: &[u8]) -> bool {
+    opus.first().is_some_and(|first| first & 0b100 != 0)
+}
+
+/// Opus, for rendering.
+#[derive(Debug, Default)]
+struct Decoder {
+    opus: Option<OpusDecoder>,
+}
+
+impl Decoder {
+    fn set_channels(&mut self, channels: Channels) {
+        if self.opus.as_ref().is_none_or(|decoder| decoder.channels() != channels) {
+            self.opus = report(OpusDecoder::new(channels));
+        }
+    }
+}
+
+impl Decode<Opus> for Decoder {
+    fn decode(&mut self, packet: &Opus, out: &mut [f32]) -> Option<usize> {
+        report(self.opus.as_mut()?.decode(packet, out))
+    }
+
+    fn conceal(&mut self, frames: usize, out: &mut [f32]) -> Option<usize> {
+        report(self.opus.as_mut()?.conceal(duration(frames), out))
+    }
+
+    fn has_copy(&self, packet: &Opus) -> bool {
+        opus_packet_has_fec(packet)
+    }
+
+    fn decode_copy(&mut self, next: &Opus, frames: usize, out: &mut [f32]) -> Option<usize> {
+        report(self.opus.as_mut()?.decode_fec(next, duration(frames), out))
+    }
+}
+
+fn duration(frames: usize) -> Duration {
+    Duration::from_nanos(frames as u64 * 1_000_000_000 / u64::from(OPUS_RATE))
+}
+
+fn report<T>(result: Result<T, crate::codec::CodecError>) -> Option<T> {
+    result.inspect_err(|error| tracing::debug!(%error, "received audio is concealed")).ok()
+}
