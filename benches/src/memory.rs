@@ -11,6 +11,7 @@ use crate::frames::Kind;
 use crate::measure::median;
 use crate::ours::channels;
 use crate::packet::Link;
+use crate::sync::manager::Fed;
 
 /// What an idle connection's end may take, in bytes.
 pub const CONNECTION_GOAL: usize = 110 * 1024;
@@ -48,6 +49,16 @@ pub fn per_packet(kind: Kind) -> PerPacket {
     let [ours_tx, ours_rx, engine_tx, engine_rx] =
         counts.map(|counts| median(counts.into_iter().map(|count| count as f64)) as u64);
     PerPacket { ours: (ours_tx, ours_rx), engine: (engine_tx, engine_rx) }
+}
+
+/// Allocations of a sync manager for so many packets of audio and frames of video, after as many that warm
+/// up.
+pub fn sync_manager(packets: u64) -> u64 {
+    let mut fed = Fed::new(true);
+    fed.feed(packets);
+    let before = dhat::HeapStats::get().total_blocks;
+    fed.feed(packets);
+    dhat::HeapStats::get().total_blocks - before
 }
 
 fn live() -> usize {

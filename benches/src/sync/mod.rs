@@ -5,6 +5,7 @@ pub mod drift_tables;
 pub mod engine;
 pub mod file;
 pub mod fixed;
+pub mod manager;
 pub mod models;
 #[cfg(feature = "neteq")]
 pub mod neteq_crate;

@@ -523,7 +523,7 @@ fn alignment_of<T: MediaTimestamp>(
     let asymmetry = round_trip.map_or(ASYMMETRY_MS, |trip| trip.as_secs_f64() * 500.0);
     let stepped = clock.stepped();
     Some(Alignment {
-        arrival: since(zero, origin).saturating_add(arrival),
+        arrival: i128::from(since(zero, origin)) + i128::from(arrival),
         captured_us,
         error_ms: spread + map.error_us().unwrap_or(0.0) / 1e3 + asymmetry,
         // The media clock against the local one, less against the sender's own.
@@ -533,3 +533,7 @@ fn alignment_of<T: MediaTimestamp>(
             && stepped.is_none_or(|at| now.saturating_duration_since(at) >= STEADY),
     })
 }
+
+#[cfg(test)]
+#[path = "manager_tests.rs"]
+mod tests;
