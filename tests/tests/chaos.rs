@@ -269,7 +269,8 @@ fn check_story(events: &[Event], ended: bool) {
                 Event::DataChannelOpen { .. }
                 | Event::BufferedAmountLow { .. }
                 | Event::KeyframeRequested { .. }
-                | Event::QualityChanged { .. },
+                | Event::QualityChanged { .. }
+                | Event::SyncStateChanged { .. },
             ) => before,
             (At::Connected | At::Lost, Event::Data { message: DataMessage::Text(text), .. }) => {
                 let kind = (peer.clone(), text.len() > 8);
