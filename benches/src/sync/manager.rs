@@ -79,7 +79,13 @@ impl Fed {
             contiguous: true,
             size: data.len(),
             arrived,
-            payload: EncodedVideo { codec: VideoCodec::Vp9, data, timestamp, keyframe: n == 0 },
+            payload: EncodedVideo {
+                codec: VideoCodec::Vp9,
+                data,
+                timestamp,
+                keyframe: n == 0,
+                captured: None,
+            },
         });
     }
 

@@ -93,9 +93,8 @@ fn two_peers_are_aligned_by_what_arrived_fastest() {
     assert!(found.is_stable && found.confidence > 0.9, "{found:?}");
     // Invariant 23.
     assert_eq!(between(&worlds, 1, 0).offset_ms, -found.offset_ms);
-    let round = found.offset_ms
-        + between(&worlds, 1, 2).offset_ms
-        + between(&worlds, 2, 0).offset_ms;
+    let round =
+        found.offset_ms + between(&worlds, 1, 2).offset_ms + between(&worlds, 2, 0).offset_ms;
     assert!(round.abs() < 1.0, "{round}");
 }
 

@@ -52,7 +52,10 @@ fn samples_are_shared_both_ways() {
     let samples = Arc::clone(&frame.samples);
     let synced = sync.process_audio_frame(frame).unwrap();
     assert!(Arc::ptr_eq(&samples, &synced.samples));
-    assert_eq!((synced.sample_rate, synced.sample_count, synced.buffer_delay_ms), (48_000, 960, 50.0));
+    assert_eq!(
+        (synced.sample_rate, synced.sample_count, synced.buffer_delay_ms),
+        (48_000, 960, 50.0)
+    );
     assert_eq!((synced.sync_confidence, synced.wall_clock_timestamp_us), (0.0, None));
     assert_eq!(sync.pop_next_audio_frame(start + at(49)), None);
     sync.set_local_clock(start, 1_000_000);
