@@ -14,24 +14,24 @@ use super::{
 const RESTLESS: usize = 4_000;
 
 /// Reads numbers from bytes; behind their end there are zeros.
-struct Bytes<'a>(&'a [u8]);
+pub(super) struct Bytes<'a>(pub(super) &'a [u8]);
 
 impl Bytes<'_> {
-    fn byte(&mut self) -> u8 {
+    pub(super) fn byte(&mut self) -> u8 {
         let Some((first, rest)) = self.0.split_first() else { return 0 };
         self.0 = rest;
         *first
     }
 
-    fn number(&mut self) -> u64 {
+    pub(super) fn number(&mut self) -> u64 {
         (0..8).fold(0, |number, _| number << 8 | u64::from(self.byte()))
     }
 
-    fn small(&mut self) -> u64 {
+    pub(super) fn small(&mut self) -> u64 {
         u64::from(self.byte())
     }
 
-    fn duration(&mut self) -> Duration {
+    pub(super) fn duration(&mut self) -> Duration {
         // Mostly milliseconds, sometimes years.
         let places = self.small() % 64;
         Duration::from_nanos(self.number() >> 1 >> places)

@@ -486,6 +486,7 @@ impl<A, V> SyncManager<A, V> {
     }
 
     /// The buffer of audio, to take packets out.
+    #[cfg(feature = "opus")]
     pub(crate) fn audio_mut(&mut self) -> &mut JitterBuffer<A> {
         &mut self.audio
     }

@@ -17,6 +17,8 @@ mod frame_size;
 mod histogram;
 #[cfg(any(test, feature = "sim"))]
 mod hostile;
+#[cfg(any(test, feature = "sim"))]
+mod hostile_parts;
 mod jitter;
 mod join;
 mod level;
@@ -58,6 +60,10 @@ pub use frame::{
 };
 #[cfg(any(test, feature = "sim"))]
 pub use hostile::hostile;
+#[cfg(any(test, feature = "sim"))]
+pub use hostile_parts::{
+    hostile_correction, hostile_fit, hostile_map, hostile_renderer, hostile_ring,
+};
 pub use jitter::JitterBuffer;
 pub use lipsync::{AvOffset, Capture, LipSync};
 pub use manager::{MediumStatistics, SyncManager, SyncState, SyncStatistics};
