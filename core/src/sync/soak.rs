@@ -162,7 +162,7 @@ impl Soak {
                     self.last = None;
                 }
             } else {
-                self.report(arrived, rtp, ppm)
+                self.report(number, arrived, rtp, ppm)
                     .map_err(|what| format!("at packet {number}: {what}"))?;
             }
         }
@@ -196,7 +196,13 @@ impl Soak {
         Ok(())
     }
 
-    fn report(&mut self, received_at: Instant, rtp: u32, ppm: f64) -> Result<(), String> {
+    fn report(
+        &mut self,
+        number: u64,
+        received_at: Instant,
+        rtp: u32,
+        ppm: f64,
+    ) -> Result<(), String> {
         let captured = self.captured as u64;
         let units = ((u128::from(captured) << 32) / 1_000_000_000) as u64;
         let report = RtcpSenderReport {
@@ -207,11 +213,15 @@ impl Soak {
             octet_count: 1,
             received_at,
         };
-        let used = self.sync.update_rtcp_sender_report(&report).map_err(|e| e.to_string())?;
-        // Around a restart it may be one of the other stream.
-        let ignored = used == ReportUse::Ignored;
-        if ignored {
-        } else if self.sync.get_sync_state() == SyncState::Synced {
+        // Around a restart it may be one of the other stream, and then be ignored or held.
+        let restarted = number < self.epoch.from + 1_500;
+        match self.sync.update_rtcp_sender_report(&report) {
+            Ok(used) if used != ReportUse::Ignored => {}
+            _ if restarted => return Ok(()),
+            Ok(used) => return Err(format!("a report is {used:?}")),
+            Err(error) => return Err(error.to_string()),
+        }
+        if self.sync.get_sync_state() == SyncState::Synced {
             let wall =
                 self.sync.rtp_to_wall_clock(AudioTimestamp(rtp)).map_err(|e| e.to_string())?;
             let off = wall.abs_diff(UNIX_US + captured / 1_000);
@@ -219,7 +229,7 @@ impl Soak {
             if off > 1_000 {
                 return Err(format!("the wall clock is {off} us off"));
             }
-        } else if self.captured > self.epoch.from as f64 * 0.02 * SECOND + 30.0 * SECOND {
+        } else if !restarted {
             return Err(format!("it is {:?}", self.sync.get_sync_state()));
         }
         if let Some(found) = self.sync.estimate_clock_drift() {

@@ -25,6 +25,7 @@ pub(super) struct Path {
 /// The fastest of a second.
 #[derive(Debug, Clone, Copy)]
 struct Least {
+    second: i64,
     at: i64,
     /// Arrival minus RTP time.
     transit: i64,
@@ -55,8 +56,8 @@ impl Path {
         let transit = self.now.saturating_sub(self.scale.nanos(ticks));
         let (second, at) = (self.now / SECOND, self.now);
         let Some(place) = self.least.get_mut(second as usize % SECONDS) else { return };
-        if place.is_none_or(|old| old.at / SECOND != second || transit <= old.transit) {
-            *place = Some(Least { at, transit });
+        if place.is_none_or(|old| old.second != second || transit <= old.transit) {
+            *place = Some(Least { second, at, transit });
         }
     }
 
@@ -124,7 +125,7 @@ impl Path {
 
     fn recent(&self) -> impl Iterator<Item = Least> + '_ {
         let oldest = self.now / SECOND - SECONDS as i64;
-        self.least.iter().flatten().copied().filter(move |least| least.at / SECOND > oldest)
+        self.least.iter().flatten().copied().filter(move |least| least.second > oldest)
     }
 
     /// What a transit would be now: that of a fast clock falls.
