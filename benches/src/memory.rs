@@ -11,6 +11,7 @@ use crate::frames::Kind;
 use crate::measure::median;
 use crate::ours::channels;
 use crate::packet::Link;
+use crate::sync::callback::Callback;
 use crate::sync::manager::Fed;
 
 /// What an idle connection's end may take, in bytes.
@@ -59,6 +60,20 @@ pub fn sync_manager(packets: u64) -> u64 {
     let before = dhat::HeapStats::get().total_blocks;
     fed.feed(packets);
     dhat::HeapStats::get().total_blocks - before
+}
+
+/// Allocations of a jitter buffer, a renderer and libopus for so many packets, after as many that warm up.
+///
+/// # Panics
+/// Where not all of it was in use: concealment, copies, stretching.
+pub fn callback(packets: u64) -> u64 {
+    let mut callback = Callback::new();
+    callback.run(packets);
+    let before = dhat::HeapStats::get().total_blocks;
+    callback.run(packets);
+    let after = dhat::HeapStats::get().total_blocks;
+    assert!(callback.heard().iter().all(|&samples| samples > 0), "{:?}", callback.heard());
+    after - before
 }
 
 fn live() -> usize {

@@ -208,6 +208,14 @@ impl<A, V> SyncManager<A, V> {
         inserted
     }
 
+    /// Takes note of a packet of audio that is buffered elsewhere: for the clocks alone.
+    pub fn observe_audio(&mut self, sequence: u64, rtp: u32, arrived: Instant) {
+        let arrived = self.arrived(Medium::Audio, arrived);
+        if self.audio_clock.arrived(sequence, rtp, arrived, Inserted::Queued) {
+            self.correct();
+        }
+    }
+
     /// Takes a whole frame of video in.
     pub fn insert_video(&mut self, packet: VideoPacket<V>) -> Inserted {
         let (sequence, rtp, arrived) = (packet.sequence, packet.rtp, packet.arrived);

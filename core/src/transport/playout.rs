@@ -48,6 +48,7 @@ pub(crate) struct AudioPlayout {
 #[derive(Debug)]
 enum Output {
     Encoded,
+    Packets,
     #[cfg(feature = "opus")]
     Decoded(Box<Rendering>),
 }
@@ -60,6 +61,7 @@ impl AudioPlayout {
         let output = match received {
             #[cfg(feature = "opus")]
             ReceivedAudio::Decoded => Output::Decoded(Box::new(Rendering::new(tuning, seed))),
+            ReceivedAudio::Packets => Output::Packets,
             _ => Output::Encoded,
         };
         Self { output, undecodable: 0 }
@@ -94,6 +96,11 @@ impl AudioPlayout {
         })
     }
 
+    /// Whether packets are handed over as they arrive.
+    pub(super) const fn passes(&self) -> bool {
+        matches!(self.output, Output::Packets)
+    }
+
     /// The next frame that is due. Call it until it gives none.
     pub(super) fn poll(&mut self, sync: &mut Sync, now: Instant) -> Option<AudioFrame> {
         match &mut self.output {
@@ -113,6 +120,7 @@ impl AudioPlayout {
                     Pop::None => return None,
                 }
             },
+            Output::Packets => None,
             #[cfg(feature = "opus")]
             Output::Decoded(rendering) => rendering.poll(sync, now),
         }
@@ -122,6 +130,7 @@ impl AudioPlayout {
     pub(crate) fn poll_timeout(&self, buffer: &JitterBuffer<Opus>) -> Option<Instant> {
         match &self.output {
             Output::Encoded => buffer.poll_timeout(),
+            Output::Packets => None,
             #[cfg(feature = "opus")]
             Output::Decoded(rendering) => rendering.poll_timeout(buffer),
         }
@@ -130,7 +139,7 @@ impl AudioPlayout {
     /// The figures since the start.
     pub(crate) fn figures(&self) -> PlayoutFigures {
         let figures = match &self.output {
-            Output::Encoded => PlayoutFigures::default(),
+            Output::Encoded | Output::Packets => PlayoutFigures::default(),
             #[cfg(feature = "opus")]
             Output::Decoded(rendering) => rendering.figures(),
         };
