@@ -136,9 +136,9 @@ fn spares(ready: i64, packet: i64, wanted: i64) -> (i64, i64) {
     let step = packet.clamp(0, MAX_PACKET) % wanted;
     if step > 0 {
         // As many as begin in two pieces, or as it takes to see how they wander.
-        let count = (2 * wanted / step.max(packet)).clamp(2, 8);
+        let count = (wanted.saturating_mul(2) / step.max(packet)).clamp(2, 8);
         for n in 1..count {
-            let spare = (first + n * step) % wanted;
+            let spare = first.saturating_add(n.saturating_mul(step)) % wanted;
             range = (range.0.min(spare), range.1.max(spare));
         }
     }
