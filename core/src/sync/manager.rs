@@ -486,6 +486,7 @@ impl<A, V> SyncManager<A, V> {
     }
 
     /// The buffer of audio, to take packets out.
+    #[cfg_attr(not(feature = "opus"), expect(dead_code, reason = "rendering decodes"))]
     pub(crate) fn audio_mut(&mut self) -> &mut JitterBuffer<A> {
         &mut self.audio
     }
