@@ -62,8 +62,14 @@ impl<T> JitterBuffer<T> {
             && let Some(stream) = &mut self.stream
         {
             let (end, step) = (first.ticks, first.packet.duration.into());
-            stream.playing =
-                Some(Playing { end, concealed: 0, filled: i64::MIN, step, dtx: false });
+            stream.playing = Some(Playing {
+                end,
+                start: i64::MIN,
+                concealed: 0,
+                filled: i64::MIN,
+                step,
+                dtx: false,
+            });
         }
     }
 
@@ -127,14 +133,38 @@ impl<T> JitterBuffer<T> {
         if copied { Following::Copy(length) } else { Following::Nothing }
     }
 
+    /// Drops what has the timestamp of what was played last: it is no audio of its own.
+    pub(super) fn drop_repeats(&mut self) {
+        while let (Some(stream), Some((_, held))) = (&self.stream, self.ring.first())
+            && stream.repeats(held.ticks)
+        {
+            self.pass(true);
+            self.statistics.duplicates += 1;
+        }
+    }
+
+    /// Drops the oldest packet, since far too many wait.
+    pub(super) fn shed(&mut self) {
+        if self.pass(false).is_some() {
+            self.statistics.overruns += 1;
+            self.skip();
+        }
+    }
+
     /// Takes the packet that follows.
     pub(super) fn fetch(&mut self) -> Option<Packet<T>> {
         let Held { packet, ticks, arrived } = self.take(true)?;
         let stream = self.stream.as_mut()?;
         let step = i64::from(packet.duration);
         let end = ticks.saturating_add(step);
-        stream.playing =
-            Some(Playing { end, concealed: 0, filled: i64::MIN, step, dtx: packet.dtx });
+        stream.playing = Some(Playing {
+            end,
+            start: ticks,
+            concealed: 0,
+            filled: i64::MIN,
+            step,
+            dtx: packet.dtx,
+        });
         self.count_frame(arrived);
         Some(packet)
     }

@@ -25,6 +25,9 @@ const LONGEST_PACKET: usize = 5_760;
 /// Concealment comes in multiples of 2.5 ms, in frames, of which all durations of Opus are multiples.
 const GRAIN: usize = 120;
 
+/// To play faster for less than that, in nanoseconds, is not worth what is heard of it: 8 ms.
+const LEAST_SHRINK: i64 = 8_000_000;
+
 /// What the stretcher wants to see of what is to come, in frames: for the longest period and its
 /// cross-fade to be left out, and for one to be repeated.
 const AHEAD_TO_SHRINK: usize = 1_440;
@@ -265,6 +268,7 @@ impl AudioRenderer {
         let channels = self.channels;
         let frames = out.len() / channels;
         self.start(source, frames);
+        self.shed(source);
         let command = self.decide(source, frames);
         let ahead = match command {
             Command::Normal => 0,
@@ -301,13 +305,32 @@ impl AudioRenderer {
         (self.broken, self.paused) = (true, 0);
     }
 
+    /// Drops what nobody fetched in time, where more waits than the largest delay.
+    fn shed<T, D: Decode<T>>(&mut self, source: &mut Source<'_, T, D>) {
+        source.buffer.drop_repeats();
+        let waiting = self.stretcher.waiting() as i64;
+        let ready = |source: &Source<'_, T, D>| {
+            let ready = source.outlook().map_or(0, |outlook| outlook.ready);
+            source.buffer.scale.nanos(ready + waiting)
+        };
+        if ready(source) <= source.buffer.longest() {
+            return;
+        }
+        while ready(source) > source.buffer.held().max(nanos(2 * PIECE)) {
+            source.buffer.shed();
+            self.broken = true;
+        }
+    }
+
     fn decide<T, D: Decode<T>>(&mut self, source: &Source<'_, T, D>, frames: usize) -> Command {
         let Some(outlook) = source.outlook() else { return Command::Normal };
         let at = self.situation(source, &outlook);
         let (command, least, most) = match self.control.decide(&at, nanos(frames)) {
             Step::Grow { least: 0 } => (Command::Grow, 0, i64::MAX),
             Step::Grow { least } => (Command::GrowFast, least, i64::MAX),
-            Step::Shrink { most, hurry: false } => (Command::Shrink, 0, most),
+            Step::Shrink { most, hurry: false } if most >= LEAST_SHRINK => {
+                (Command::Shrink, 0, most)
+            }
             Step::Shrink { most, hurry: true } => (Command::ShrinkFast, 0, most),
             _ => (Command::Normal, 0, i64::MAX),
         };
@@ -334,6 +357,7 @@ impl AudioRenderer {
     /// Decodes what follows at once, if anything does.
     fn decode_next<T, D: Decode<T>>(&mut self, source: &mut Source<'_, T, D>) -> bool {
         let Source { buffer, decoder, .. } = source;
+        buffer.drop_repeats();
         if self.stretcher.room() < LONGEST_PACKET {
             return false;
         }
@@ -426,7 +450,7 @@ impl AudioRenderer {
         source.rendered.reason = Some(reason(outlook));
         self.statistics.concealments += u64::from(!self.making_up);
         self.making_up = true;
-        self.broken |= outlook.gap.is_none();
+        self.broken = true;
     }
 
     /// Pushes `frames` of a pause.

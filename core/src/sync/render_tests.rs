@@ -236,6 +236,44 @@ fn after_a_second_of_nothing_there_is_a_pause() {
 }
 
 #[test]
+fn what_nobody_fetched_in_time_is_dropped_to_the_target() {
+    let mut world = World::adaptive();
+    for n in 0..200 {
+        world.arrive(ms(n * 20), n);
+    }
+    // The device was asleep for 2 s.
+    let start = world.start;
+    for n in 200..300 {
+        world.buffer.insert(Packet {
+            sequence: 70_000 + n,
+            rtp: n as u32 * STEP,
+            duration: STEP,
+            dtx: false,
+            arrived: start + ms(n * 20),
+            payload: n,
+        });
+    }
+    world.pulls += 200;
+    world.until(ms(6_100));
+    let figures = world.buffer.statistics();
+    assert!((90..=101).contains(&figures.overruns), "{figures:?}");
+    assert!(world.rendered[world.rendered.len() - 5].delay < ms(150));
+}
+
+#[test]
+fn a_second_packet_of_one_timestamp_is_dropped() {
+    let mut world = World::new(PlayoutConfig::fixed(ms(50)));
+    for n in 0..100 {
+        let rtp = if n >= 50 { n - 1 } else { n } as u32 * STEP;
+        world.packet(ms(n * 20), n, rtp, false);
+    }
+    world.until(ms(2_200));
+    assert!(!world.decoder.decoded.contains(&50));
+    assert_eq!(world.decoder.decoded.len(), 99);
+    assert_eq!(world.buffer.statistics().duplicates, 1);
+}
+
+#[test]
 fn what_cannot_be_decoded_is_made_up_or_silent_and_counted() {
     let mut world = World::adaptive();
     for n in 0..200 {
