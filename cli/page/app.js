@@ -8,6 +8,7 @@ const chat = new Chat();
 const tiles = new Map(); // by peer id; our own is `selfTile`
 let mesh = null;
 let source = null;
+let picture = null;
 let selfTile = null;
 let joining = null;
 
@@ -76,6 +77,17 @@ function dropIfGone(id) {
   return true;
 }
 
+/** What a native peer tells of how it receives us, if this message does; people's messages begin otherwise. */
+function receptionIn(data) {
+  if (typeof data !== 'string' || !data.startsWith('{"rtcmesh":')) return null;
+  try {
+    const { reception } = JSON.parse(data).rtcmesh;
+    return typeof reception === 'object' ? reception : null;
+  } catch {
+    return null;
+  }
+}
+
 const PEER_EVENTS = {
   announced: ({ peer }) => {
     if (mesh.peer(peer).state === 'new') tileOf(peer).setState('new');
@@ -108,7 +120,11 @@ const PEER_EVENTS = {
     announce(`${peer} left`);
   },
   track: ({ peer, stream }) => tileOf(peer).attach(stream),
-  message: ({ peer, data, label }) => chat.receive(peer, data, label),
+  message: ({ peer, data, label }) => {
+    const reception = receptionIn(data);
+    if (reception) tiles.get(peer)?.setReception(reception);
+    else chat.receive(peer, data, label);
+  },
   stats: (detail) => tiles.get(detail.peer)?.setStats(detail),
 };
 
@@ -133,25 +149,26 @@ function onSignaling({ up, reason, retryMs, error }) {
 /** A source that cannot be opened is told to the user, with what to do instead. */
 function explainSource(error) {
   const text = {
-    NotAllowedError: 'The browser does not allow the microphone for this page. Allow it, or send a test tone or listen only.',
+    NotAllowedError: 'The browser does not allow the microphone or the camera for this page. Allow it, or send a test tone or listen only.',
     NotFoundError: 'There is no microphone. Plug one in, or send a test tone or listen only.',
     NotReadableError: 'The microphone is in use by another program.',
   }[error.name];
   return text ?? `No microphone: ${error.message}`;
 }
 
-/** What the lobby says, checked: `{ name, kind, hz }`, or null after pointing at the fault. */
+/** What the lobby says, checked: `{ name, kind, hz, video }`, or null after pointing at the fault. */
 function readLobby() {
   const name = $('name').value.trim();
   const kind = $('lobby').elements.source.value || 'mic';
   const hz = Number($('hz').value);
+  const video = $('video').checked && kind !== 'none';
   const badName = !/^[A-Za-z0-9_-]{1,64}$/.test(name);
   const badHz = kind === 'tone' && !(hz >= 50 && hz <= 8000);
   $('name').setAttribute('aria-invalid', String(badName));
   $('hz').setAttribute('aria-invalid', String(badHz));
   if (badName) notice('A name has 1 to 64 letters, digits, - or _.', { topic: 'lobby' });
   else if (badHz) notice('A tone has 50 to 8000 Hz.', { topic: 'lobby' });
-  else return { name, kind, hz };
+  else return { name, kind, hz, video };
   (badName ? $('name') : $('hz')).focus();
   return null;
 }
@@ -181,7 +198,10 @@ async function doJoin() {
   setStatus('wait', 'Joining…');
   try {
     source = await openSource(choice.kind, choice.hz);
+    if (choice.video) picture = await openPicture(choice.kind);
+    if (picture) source.stream.addTrack(picture.track);
   } catch (error) {
+    closeSource();
     setStatus('idle', 'Not joined');
     notice(explainSource(error), { topic: 'source' });
     throw error;
@@ -191,8 +211,9 @@ async function doJoin() {
     url,
     peerId: choice.name,
     stream: source.stream,
-    // Native peers then do not wait to hear us.
-    userData: { client: 'page', ...(choice.kind === 'none' && { sends_audio: false }) },
+    capabilities: ['audio', 'video', 'data'],
+    // Native peers then tell how they receive us, and do not wait to hear us.
+    userData: { client: 'page', shows_figures: true, ...(choice.kind === 'none' && { sends_audio: false }) },
     token: query.get('token') ?? undefined,
   });
   const mine = mesh;
@@ -213,7 +234,7 @@ async function doJoin() {
   }
   selfTile = new Tile(choice.name, {
     self: true,
-    onMute: (muted) => source.stream.getTracks().forEach((track) => { track.enabled = !muted; }),
+    onMute: (muted) => source.stream.getAudioTracks().forEach((track) => { track.enabled = !muted; }),
   });
   if (choice.kind === 'none') {
     selfTile.setState('self', 'You, listening only');
@@ -229,6 +250,12 @@ async function doJoin() {
   checkAudio();
 }
 
+function closeSource() {
+  picture?.stop();
+  source?.stop();
+  picture = source = null;
+}
+
 /** Leaves the room; the lobby comes back with the same choices. */
 function leave({ status = true } = {}) {
   if (!mesh) return;
@@ -239,8 +266,7 @@ function leave({ status = true } = {}) {
   tiles.clear();
   selfTile?.remove();
   selfTile = null;
-  source?.stop();
-  source = null;
+  closeSource();
   if (status && $('status').dataset.kind !== 'down') setStatus('idle', 'Not joined');
   showPhase('lobby');
   (document.querySelector('#lobby [aria-invalid="true"]') ?? $('join')).focus();
@@ -272,9 +298,14 @@ $('lobby').addEventListener('submit', (event) => {
   event.preventDefault();
   join().catch(() => { /* shown already */ });
 });
-$('lobby').addEventListener('change', () => {
-  $('hz-field').hidden = $('lobby').elements.source.value !== 'tone';
-});
+/** Shows what belongs to the chosen source. */
+function showSource() {
+  const kind = $('lobby').elements.source.value;
+  $('hz-field').hidden = kind !== 'tone';
+  $('video-field').hidden = kind === 'none';
+  $('video-hint').textContent = kind === 'tone' ? 'a moving clock' : 'the camera, or a moving clock where there is none';
+}
+$('lobby').addEventListener('change', showSource);
 $('leave').addEventListener('click', () => leave());
 $('notice-close').addEventListener('click', () => clearNotice());
 $('composer').addEventListener('submit', (event) => {
@@ -307,5 +338,6 @@ if (roomPath() !== '/') $('room-name').textContent = `the room ${decodeURICompon
 $('name').value = query.get('name') ?? `guest-${Math.random().toString(36).slice(2, 6)}`;
 $('hz').value = query.get('hz') ?? '440';
 $('lobby').elements.source.value = ['mic', 'tone', 'none'].includes(query.get('source')) ? query.get('source') : 'mic';
-$('hz-field').hidden = $('lobby').elements.source.value !== 'tone';
+$('video').checked = query.get('video') === '1';
+showSource();
 requestAnimationFrame(drawAll);

@@ -16,11 +16,13 @@ function waitFor(probe, timeoutMs, complaint) {
 }
 
 window.rtcmeshPage = {
-  /** Joins; `{ name, source, hz }` replace what the lobby says. */
-  async join({ name, source: kind, hz } = {}) {
+  /** Joins; `{ name, source, hz, video }` replace what the lobby says. */
+  async join({ name, source: kind, hz, video } = {}) {
     if (name !== undefined) $('name').value = name;
     if (kind !== undefined) $('lobby').elements.source.value = kind;
     if (hz !== undefined) $('hz').value = hz;
+    if (video !== undefined) $('video').checked = video;
+    showSource();
     await join();
   },
 
@@ -34,6 +36,12 @@ window.rtcmeshPage = {
       const tile = tiles.get(peer.id);
       return { ...peer, hz: tile?.measure() ?? null, db: tile?.db ?? null };
     });
+  },
+
+  /** The latest `stats` of a peer, and as `reception` what it told of how it receives us; null where there is none. */
+  async figures(peerId) {
+    const tile = tiles.get(peerId);
+    return tile?.stats ? { ...tile.stats, reception: tile.reception } : null;
   },
 
   /** Resolves once the peer is connected. */

@@ -8,6 +8,7 @@ const BARS = 56;
 
 const bitrate = (bits) => (bits >= 999_500 ? `${(bits / 1e6).toFixed(1)} Mb/s` : `${Math.round(bits / 1000)} kb/s`);
 const milliseconds = (ms) => (ms === null ? '–' : `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`);
+const signed = (ms) => (ms === null ? '–' : `${ms < 0 ? '−' : '+'}${Math.abs(Math.round(ms))} ms`);
 const percent = (share) => `${(share * 100).toFixed(share > 0 && share < 0.1 ? 1 : 0)} %`;
 
 /** A hue that stays the same for a name. */
@@ -18,8 +19,11 @@ class Tile {
   #ear = null;
   #stream = null;
   #player = null;
+  #picture;
   #ui = { muted: false, volume: 0.8 };
   #shown = {};
+  stats = null;
+  reception = null;
   hz = null;
   db = FLOOR_DB;
 
@@ -34,6 +38,8 @@ class Tile {
       state: part('.state'), hz: part('.hz'), note: part('.note'), canvas: part('canvas'), meter: part('.meter'),
       bar: part('.meter i'), avatar: part('.avatar'), mute: part('.mute'), muteText: part('.mute span'), volume: part('.volume'),
     };
+    this.#picture = new Picture(part('.picture'));
+    part('.picture').setAttribute('aria-label', `Video of ${id}`);
     root.setAttribute('aria-label', self ? `${id}, you` : id);
     root.style.setProperty('--hue', hueOf(id));
     part('h3').textContent = id;
@@ -48,7 +54,7 @@ class Tile {
       this.#applyVolume();
     });
     if (self) {
-      part('.stats').remove();
+      root.querySelectorAll('.stats').forEach((list) => list.remove());
       this.#parts.volume.remove();
     } else {
       this.#parts.volume.setAttribute('aria-label', `Volume of ${id}`);
@@ -67,8 +73,12 @@ class Tile {
 
   /** Listens to a stream, and plays it unless it is our own. */
   attach(stream) {
-    if (stream === this.#stream && this.#ear) return;
+    if (stream === this.#stream && this.#ear) {
+      this.#picture.show(stream);
+      return;
+    }
     this.detach();
+    this.#picture.show(stream);
     if (!stream?.getAudioTracks().length) return;
     this.#stream = stream;
     if (!this.self) {
@@ -98,6 +108,8 @@ class Tile {
   }
 
   detach() {
+    this.#picture.clear();
+    this.#hideThere();
     this.#ear?.close();
     if (this.#player) {
       this.#player.pause();
@@ -119,12 +131,45 @@ class Tile {
     return this.hz;
   }
 
-  setStats({ rtt, loss, jitter, bitrateIn, bitrateOut }) {
-    const texts = {
-      rtt: milliseconds(rtt), loss: percent(loss), jitter: milliseconds(jitter), in: bitrate(bitrateIn), out: bitrate(bitrateOut),
-    };
+  setStats(stats) {
+    this.stats = stats;
+    this.#fill('stat', {
+      rtt: milliseconds(stats.rtt),
+      loss: percent(stats.loss),
+      jitter: milliseconds(stats.jitter),
+      in: bitrate(stats.bitrateIn),
+      out: bitrate(stats.bitrateOut),
+      held: milliseconds(stats.audioDelay),
+      concealed: milliseconds(stats.concealed),
+      framerate: stats.framerate === null ? '–' : `${Math.round(stats.framerate)} fps`,
+      av: signed(stats.avOffset),
+    });
+  }
+
+  /** What the peer tells of how it receives us, as `rtcmesh join --json` tells it; none of it is trusted. */
+  setReception(reception) {
+    const number = (key) => (Number.isFinite(reception[key]) ? reception[key] : null);
+    this.reception = reception;
+    const [drift, error] = [number('drift_ppm'), number('drift_error_ppm')];
+    this.#fill('there', {
+      state: String(reception.state).slice(0, 12),
+      held: milliseconds(number('audio_delay_ms')),
+      loss: percent(number('audio_loss') ?? 0),
+      drift: drift === null ? '–' : `${drift.toFixed(1)}${error === null ? '' : ` ± ${error.toFixed(1)}`} ppm`,
+      av: signed(number('av_offset_ms')),
+    });
+    this.root.querySelector('.there').hidden = false;
+  }
+
+  #hideThere() {
+    this.reception = null;
+    const list = this.root.querySelector('.there');
+    if (list) list.hidden = true;
+  }
+
+  #fill(kind, texts) {
     for (const [name, text] of Object.entries(texts)) {
-      this.root.querySelector(`[data-stat="${name}"]`).textContent = text;
+      this.root.querySelector(`[data-${kind}="${name}"]`).textContent = text;
     }
   }
 

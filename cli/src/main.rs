@@ -12,6 +12,8 @@ mod figures;
 mod join;
 mod output;
 mod page;
+mod playout;
+mod reception;
 mod signal;
 mod stop;
 

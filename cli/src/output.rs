@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::io::{self, Write};
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use serde_json::Value;
@@ -11,6 +12,8 @@ use serde_json::Value;
 /// So many objects may wait for their reader. Whoever starts a program and reads what it wrote only when
 /// it has ended must not bring the mesh to a halt: a pipe holds 64 KiB.
 const MAX_WAITING: usize = 16_384;
+/// Of these, figures that come again and again may take so many.
+const MAX_WAITING_FIGURES: usize = MAX_WAITING / 4;
 
 /// Where a command's results go. A reader that has gone away is no reason to stop: the mesh goes on.
 #[derive(Debug, Clone, Copy)]
@@ -39,7 +42,14 @@ impl Output {
     /// An object for programs alone. A slow reader delays nothing: [`finish`] waits for it.
     pub(crate) fn object(self, object: &Value) {
         if self.json {
-            LINES.get_or_init(|| Lines::to(io::stdout())).write(object.to_string());
+            Lines::stdout().write(object.to_string());
+        }
+    }
+
+    /// The same of figures that come again: nobody who reads late gets all of them.
+    pub(crate) fn figures(self, object: &Value) {
+        if self.json && Lines::stdout().waiting() < MAX_WAITING_FIGURES {
+            self.object(object);
         }
     }
 }
@@ -63,7 +73,10 @@ pub(crate) fn finish() {
 }
 
 /// Lines on their way out, by a thread of their own.
-struct Lines(SyncSender<Job>);
+struct Lines {
+    jobs: SyncSender<Job>,
+    waiting: Arc<AtomicUsize>,
+}
 
 enum Job {
     Line(String),
@@ -72,12 +85,21 @@ enum Job {
 }
 
 impl Lines {
+    fn stdout() -> &'static Self {
+        LINES.get_or_init(|| Self::to(io::stdout()))
+    }
+
     fn to(mut out: impl Write + Send + 'static) -> Self {
         let (jobs, queue) = sync_channel(MAX_WAITING);
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let written = waiting.clone();
         let write = move || {
             for job in queue {
                 match job {
-                    Job::Line(line) => write_line(&mut out, line),
+                    Job::Line(line) => {
+                        write_line(&mut out, line);
+                        written.fetch_sub(1, Ordering::Relaxed);
+                    }
                     Job::Finish(done) => drop(done.send(())),
                 }
             }
@@ -85,17 +107,23 @@ impl Lines {
         if let Err(error) = thread::Builder::new().name("output".into()).spawn(write) {
             tracing::error!("nothing can be written: {error}");
         }
-        Self(jobs)
+        Self { jobs, waiting }
+    }
+
+    /// How many lines are not written yet.
+    fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     fn write(&self, line: String) {
         // Without the thread there is nobody to write to.
-        let _ = self.0.send(Job::Line(line));
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let _ = self.jobs.send(Job::Line(line));
     }
 
     fn finish(&self) {
         let (done, wait) = sync_channel(1);
-        if self.0.send(Job::Finish(done)).is_ok() {
+        if self.jobs.send(Job::Finish(done)).is_ok() {
             let _ = wait.recv();
         }
     }
@@ -142,8 +170,10 @@ mod tests {
         for n in 0..MAX_WAITING {
             lines.write(n.to_string());
         }
+        assert!(lines.waiting() >= MAX_WAITING - 1, "figures would be left out");
         start.send(()).unwrap();
         lines.finish();
+        assert_eq!(lines.waiting(), 0);
         let text = String::from_utf8(written.try_iter().collect()).unwrap();
         let expected: Vec<String> = (0..MAX_WAITING).map(|n| n.to_string()).collect();
         assert_eq!(text.lines().collect::<Vec<_>>(), expected);

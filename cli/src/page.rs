@@ -1,7 +1,14 @@
 //! The page for browsers, put together from its sources when the program is built: one HTML document,
 //! and the mesh client for browsers as a module that works alone.
 
+use rtcmesh_core::media::DataMessage;
 use rtcmesh_runtime::Assets;
+use serde_json::{Map, Value, json};
+
+use crate::reception::Reception;
+
+/// The member of `user_data` by which the page says that it shows what its peers tell of their reception.
+const SHOWS_FIGURES: &str = "shows_figures";
 
 /// The page: markup, style and scripts in one document. Its scripts form one module.
 const PAGE: &str = concat!(
@@ -12,6 +19,7 @@ const PAGE: &str = concat!(
     include_str!("../page/body.html"),
     "<script type=\"module\">\n",
     include_str!("../page/audio.js"),
+    include_str!("../page/video.js"),
     include_str!("../page/tiles.js"),
     include_str!("../page/chat.js"),
     include_str!("../page/app.js"),
@@ -35,9 +43,31 @@ pub(crate) fn assets() -> Assets {
     )
 }
 
+/// Whether a peer that says this of itself is a page that [`figures`] may be sent to.
+pub(crate) fn shows_figures(user_data: &Map<String, Value>) -> bool {
+    user_data.get(SHOWS_FIGURES) == Some(&Value::Bool(true))
+}
+
+/// What the page is told of how its own audio and video are received.
+pub(crate) fn figures(reception: &Reception) -> DataMessage {
+    DataMessage::text(json!({ "rtcmesh": { "reception": reception.json() } }).to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn figures_are_sent_only_to_those_who_show_them() {
+        let user_data = |value: Value| Map::from_iter([(SHOWS_FIGURES.to_owned(), value)]);
+        assert!(shows_figures(&user_data(true.into())));
+        for other in [Map::new(), user_data(1.into()), user_data(false.into())] {
+            assert!(!shows_figures(&other));
+        }
+        let DataMessage::Text(text) = figures(&Reception::default()) else { panic!("no text") };
+        // The page tells them from messages of people by this beginning.
+        assert!(text.starts_with(r#"{"rtcmesh":{"reception":{"#), "{text}");
+    }
 
     #[test]
     fn the_scripts_cannot_end_their_element_early() {

@@ -72,6 +72,15 @@ async fn two_peers_hear_each_others_tone_and_part_in_peace() {
     let ((bob, bobs_code), (alice, alices_code)) =
         tokio::join!(result(&mut answering), result(&mut calling));
     assert_eq!((alices_code, bobs_code), (Some(0), Some(0)), "{alice:?} {bob:?}");
+    let is_figure = |event: &Value| event["event"] == "quality" || event["event"] == "sync";
+    for (lines, other) in [(&alice, "bob"), (&bob, "alice")] {
+        let quality = lines.iter().rfind(|line| line["event"] == "quality").unwrap();
+        let sync = &quality["sync"];
+        assert_eq!((&quality["peer"], &sync["video_frames"]), (&other.into(), &0.into()));
+        assert!(sync["audio_delay_ms"].as_f64().unwrap() > 0.0, "{quality}");
+    }
+    let rest = |lines: Vec<Value>| lines.into_iter().filter(|line| !is_figure(line)).collect();
+    let (alice, bob): (Vec<Value>, Vec<Value>) = (rest(alice), rest(bob));
     for (lines, me, other, hz) in [(&alice, "alice", "bob", 880.0), (&bob, "bob", "alice", 440.0)] {
         let order = ["announced", "connecting", "connected", "closed", "summary"];
         assert_eq!(names(lines), order, "{me}");

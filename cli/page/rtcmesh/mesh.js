@@ -41,12 +41,13 @@
  * | `track` | `track`, `stream`, `receiver`, `transceiver` |
  * | `open` | `label`: a data channel can be used |
  * | `message` | `data` (string or Uint8Array), `label` of the channel |
- * | `stats` | every second: `rtt` and `jitter` in ms or null, `loss` 0 to 1 of the last interval, `bitrateIn` and `bitrateOut` in bit/s, `audioLevel` 0 to 1 or null |
+ * | `stats` | every second: `rtt` and `jitter` in ms or null, `loss` 0 to 1 of the last interval, `bitrateIn` and `bitrateOut` in bit/s, `audioLevel` 0 to 1 or null; how its media are played: `audioDelay`, `videoDelay` and `avOffset` (positive: video is ahead of audio) in ms and `framerate`, null where that is not known, and `concealed`, the audio made up so far in ms |
  * | `warning` | `message`, `error`: input that was not usable, counted in `counters.warnings` |
  */
 export class RtcMesh extends EventTarget {
   #peers = new Map();
   #tracks;
+  #stream; // what receivers play in time together
   #started = null;
   #settle = null;
   #registeredOnce = false;
@@ -74,6 +75,7 @@ export class RtcMesh extends EventTarget {
     /** Counts since construction. */
     this.counters = { warnings: 0, reconnects: 0 };
     this.#tracks = options.tracks ?? options.stream?.getTracks() ?? [];
+    this.#stream = new MediaStream(this.#tracks);
     const announcement = { peer_id: peerId, capabilities: this.capabilities };
     if (userData) announcement.user_data = userData;
     if (token !== undefined) announcement.token = token;
@@ -222,20 +224,29 @@ export class RtcMesh extends EventTarget {
       const track = this.#tracks.find((candidate) => candidate.kind === kind);
       const wanted = capabilities.includes(kind) && this.capabilities.includes(kind);
       if (wanted && (track || kind === 'audio')) {
-        pc.addTransceiver(track ?? kind, { direction: 'sendrecv', streams: [new MediaStream(track ? [track] : [])] });
+        pc.addTransceiver(track ?? kind, { direction: 'sendrecv', streams: [this.#stream] });
       }
     }
   }
 
-  /** @private Puts our tracks into the sections that a remote offer has just opened. */
-  async answerMedia(pc) {
+  /**
+   * @private Puts our tracks into the sections that a remote offer has just opened. Those for which it has
+   * none are offered by us, once this negotiation is over.
+   */
+  async answerMedia(pc, capabilities) {
     for (const transceiver of pc.getTransceivers()) {
       const { kind } = transceiver.receiver.track;
       const track = this.#tracks.find((candidate) => candidate.kind === kind);
       if (transceiver.currentDirection || transceiver.direction === 'stopped' || !this.capabilities.includes(kind)) continue;
       if (!track && kind !== 'audio') continue;
       transceiver.direction = 'sendrecv';
+      transceiver.sender.setStreams?.(this.#stream);
       if (track) await transceiver.sender.replaceTrack(track);
+    }
+    const kinds = pc.getTransceivers().map(({ receiver }) => receiver.track.kind);
+    for (const track of this.#tracks) {
+      if (kinds.includes(track.kind) || ![capabilities, this.capabilities].every((all) => all.includes(track.kind))) continue;
+      pc.addTransceiver(track, { direction: 'sendrecv', streams: [this.#stream] });
     }
   }
 

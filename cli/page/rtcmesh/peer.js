@@ -214,7 +214,7 @@ class Peer {
       if (pc !== this.pc) return;
       this.#negotiation = id;
       this.#ids.add(id);
-      await this.#mesh.answerMedia(pc);
+      await this.#mesh.answerMedia(pc, this.capabilities);
       this.#outbox = [];
       await pc.setLocalDescription();
       if (pc !== this.pc) return;
@@ -441,6 +441,7 @@ class Peer {
     const pair = pairs.find((r) => r.id === transport?.selectedCandidatePairId) ?? pairs.find((r) => r.selected)
       ?? pairs.find((r) => r.nominated && r.state === 'succeeded');
     const inbound = reports.find((r) => r.type === 'inbound-rtp' && r.kind === 'audio');
+    const video = reports.find((r) => r.type === 'inbound-rtp' && r.kind === 'video');
     const source = pair ?? transport ?? {};
     const now = {
       at: source.timestamp ?? performance.now(),
@@ -448,6 +449,10 @@ class Peer {
       out: source.bytesSent ?? 0,
       received: inbound?.packetsReceived ?? 0,
       lost: inbound?.packetsLost ?? 0,
+      audioWait: inbound?.jitterBufferDelay ?? 0,
+      audioPlayed: inbound?.jitterBufferEmittedCount ?? 0,
+      videoWait: video?.jitterBufferDelay ?? 0,
+      videoPlayed: video?.jitterBufferEmittedCount ?? 0,
     };
     const last = this.#last;
     this.#last = now;
@@ -455,6 +460,11 @@ class Peer {
     const rate = (key) => (seconds > 0 ? Math.max(0, ((now[key] - last[key]) * 8) / seconds) : 0);
     const lost = last ? Math.max(0, now.lost - last.lost) : 0;
     const expected = last ? lost + now.received - last.received : 0;
+    const mean = (kind) => {
+      const played = last ? now[`${kind}Played`] - last[`${kind}Played`] : 0;
+      return played > 0 ? ((now[`${kind}Wait`] - last[`${kind}Wait`]) / played) * 1000 : null;
+    };
+    const offset = video?.estimatedPlayoutTimestamp - inbound?.estimatedPlayoutTimestamp;
     this.#mesh.emit('stats', {
       peer: this.id,
       rtt: Number.isFinite(pair?.currentRoundTripTime) ? pair.currentRoundTripTime * 1000 : null,
@@ -463,6 +473,11 @@ class Peer {
       bitrateIn: rate('in'),
       bitrateOut: rate('out'),
       audioLevel: inbound?.audioLevel ?? null,
+      audioDelay: mean('audio'),
+      concealed: ((inbound?.concealedSamples ?? 0) - (inbound?.silentConcealedSamples ?? 0)) / 48,
+      videoDelay: mean('video'),
+      framerate: video?.framesPerSecond ?? null,
+      avOffset: Number.isFinite(offset) ? offset : null,
     });
   }
 }

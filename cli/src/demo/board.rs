@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 
 use rtcmesh_core::id::PeerId;
 use rtcmesh_core::media::AudioBuffer;
-use rtcmesh_core::transport::{Event, PeerState, Quality};
+use rtcmesh_core::transport::{Event, PeerCounters, PeerState, Quality};
 use serde_json::{Value, json};
 
 use super::tones::is_tone;
 use crate::audio::{Ear, SILENCE_DBFS};
 use crate::figures::{milliseconds, rounded};
+use crate::reception::{Age, Reception};
 
 /// Without audio for so long nobody is heard.
 const SILENT_AFTER: Duration = Duration::from_secs(1);
@@ -41,7 +42,7 @@ struct Link {
     heard_at: Option<Instant>,
     /// Whether the right voice was ever heard.
     recognised: bool,
-    quality: Quality,
+    reception: Reception,
 }
 
 /// One direction between two peers, as it is shown.
@@ -55,7 +56,7 @@ pub(super) struct Pair {
     pub(super) audible: bool,
     pub(super) tone: Option<f64>,
     pub(super) level_dbfs: f64,
-    pub(super) quality: Quality,
+    pub(super) reception: Reception,
 }
 
 impl Listener {
@@ -71,7 +72,7 @@ impl Listener {
             ear: Ear::new(),
             heard_at: None,
             recognised: false,
-            quality: Quality::default(),
+            reception: Reception::default(),
         })
     }
 
@@ -123,8 +124,24 @@ impl Listener {
     }
 
     /// Takes the figures of a live connection.
-    pub(super) fn figures(&mut self, peer: &PeerId, quality: Quality) {
-        self.link(peer).quality = quality;
+    pub(super) fn figures(&mut self, peer: &PeerId, quality: Quality, counters: PeerCounters) {
+        let reception = &mut self.link(peer).reception;
+        *reception = Reception { quality, counters, ..*reception };
+    }
+
+    /// Takes the age of a frame of audio that was played; `None`: it is not known.
+    pub(super) fn audio_age(&mut self, peer: &PeerId, age: Option<Age>) {
+        self.link(peer).reception.audio_age = age;
+    }
+
+    /// The same of video.
+    pub(super) fn video_age(&mut self, peer: &PeerId, age: Option<Age>) {
+        self.link(peer).reception.video_age = age;
+    }
+
+    /// How a peer's media arrive.
+    pub(super) fn reception(&self, peer: &PeerId) -> Option<&Reception> {
+        self.links.get(peer).map(|link| &link.reception)
     }
 
     /// Everybody that it knows, but itself.
@@ -143,7 +160,7 @@ impl Listener {
             audible: fresh && link.hears(expected),
             tone: if fresh { link.ear.tone() } else { None },
             level_dbfs: if fresh { link.ear.level_dbfs() } else { SILENCE_DBFS },
-            quality: link.quality,
+            reception: link.reception,
         })
     }
 }
@@ -274,7 +291,7 @@ fn pair_summary(
     expected: Option<f64>,
     pair: Option<&Pair>,
 ) -> Value {
-    let quality = pair.map(|pair| pair.quality);
+    let quality = pair.map(|pair| pair.reception.quality);
     json!({
         "listener": listener,
         "speaker": speaker,
@@ -288,6 +305,7 @@ fn pair_summary(
         "loss": quality.map(|quality| rounded(quality.packet_loss_rate, 4)),
         "jitter_ms": quality.map(|quality| rounded(quality.jitter_ms, 3)),
         "bitrate_kbps": quality.map(|quality| rounded(quality.bitrate_in_kbps, 1)),
+        "sync": pair.map(|pair| pair.reception.json()),
     })
 }
 

@@ -5,13 +5,14 @@ mod peer;
 mod screen;
 mod server;
 mod table;
+mod timing;
 mod tones;
 
 use std::net::IpAddr;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use rtcmesh_core::config::{Config, ConnectMode};
+use rtcmesh_core::config::{Config, ConnectMode, VideoSettings};
 use rtcmesh_core::id::PeerId;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
@@ -19,6 +20,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::Outcome;
 use crate::figures::seconds;
 use crate::output::Output;
+use crate::playout::PlayoutArgs;
 use crate::signal::origin;
 use crate::stop::asked_to_stop;
 use board::{Snapshot, Voice};
@@ -28,12 +30,16 @@ use server::DemoServer;
 
 /// Connections that each native peer has left for browsers and other guests.
 const ROOM_FOR_GUESTS: usize = 20;
+/// How often pages are told how they are received.
+const TELL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Show a whole mesh: a signaling server, a web page, and native peers that hear each other.
 ///
 /// Each native peer sends real audio to every other one: a recorded voice, and beneath it a tone of a
 /// frequency of its own, by which every ear checks which voice it hears. The table shows who hears whom:
-/// ● heard, ○ connected but not heard, … connecting, × failed. Open the page in a browser to join them.
+/// ● heard, ○ connected but not heard, … connecting, × failed. Below, how each voice is kept in time: whether
+/// the sender's clock is known and how fast it runs, how long its audio is held, what was lost and made up,
+/// and how far its video, if any, is ahead of it. Open the page in a browser to join them.
 ///
 /// The exit code is 0 if every native peer has heard every other one at the end, 2 if the command line is
 /// wrong, and 1 otherwise.
@@ -63,6 +69,8 @@ pub(crate) struct Args {
     /// always may.
     #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     allow_origin: Vec<String>,
+    #[command(flatten)]
+    playout: PlayoutArgs,
 }
 
 const EXAMPLES: &str = "\
@@ -86,7 +94,7 @@ pub(crate) async fn run(args: Args) -> Outcome {
     let mut stop = std::pin::pin!(asked_to_stop());
     let voices = voices(args.peers.into())?;
     let peers = tokio::select! {
-        peers = start_peers(&server, &voices) => peers?,
+        peers = start_peers(&server, &voices, args.playout) => peers?,
         () = &mut stop => return Err("stopped before all peers were announced".into()),
     };
 
@@ -99,16 +107,23 @@ pub(crate) async fn run(args: Args) -> Outcome {
     };
     let mut end = std::pin::pin!(end);
     let mut screen = Screen::new(args.json);
+    let mut told = begin;
     let mut redraw = interval(screen.interval());
     redraw.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            _ = redraw.tick() => screen.show(&look(&peers, &voices), begin.elapsed()),
+            _ = redraw.tick() => {
+                let tell = told.elapsed() >= TELL_INTERVAL;
+                if tell {
+                    told = Instant::now();
+                }
+                screen.show(&look(&peers, &voices, tell), begin.elapsed());
+            }
             () = &mut end => break,
             () = &mut stop => break,
         }
     }
-    let last = look(&peers, &voices);
+    let last = look(&peers, &voices, false);
     screen.show(&last, begin.elapsed());
     drop(screen);
     finish(peers, server).await;
@@ -139,13 +154,19 @@ fn voices(peers: usize) -> Result<Vec<Voice>, Box<dyn std::error::Error + Send +
 async fn start_peers(
     server: &DemoServer,
     voices: &[Voice],
+    playout: PlayoutArgs,
 ) -> Result<Vec<NativePeer>, Box<dyn std::error::Error + Send + Sync>> {
     let mut starting = JoinSet::new();
     for index in 0..voices.len() {
+        // Of browsers that send it: the native peers have none.
+        let mut video = VideoSettings::default();
+        video.enabled = true;
         let config = Config::new(server.url())
             .connect(ConnectMode::Automatic)
             .max_peers(voices.len() + ROOM_FOR_GUESTS)
+            .video(video)
             .rtcp_interval_ms(1_000);
+        let config = playout.apply(config);
         let (tls, voices) = (server.trust()?, voices.to_vec());
         starting.spawn(async move { (index, NativePeer::start(config, tls, voices, index).await) });
     }
@@ -158,8 +179,8 @@ async fn start_peers(
     Ok(peers.into_iter().map(|(_, peer)| peer).collect())
 }
 
-fn look(peers: &[NativePeer], voices: &[Voice]) -> Snapshot {
-    peers.iter().for_each(NativePeer::look);
+fn look(peers: &[NativePeer], voices: &[Voice], tell: bool) -> Snapshot {
+    peers.iter().for_each(|peer| peer.look(tell));
     let listeners: Vec<_> = peers.iter().map(NativePeer::listener).collect();
     Snapshot::of(voices, listeners.iter().map(|listener| &**listener), Instant::now())
 }

@@ -12,6 +12,8 @@ use tokio::task::JoinHandle;
 
 use super::board::{Listener, Voice};
 use crate::audio::{Pacer, Source};
+use crate::page::{figures, shows_figures};
+use crate::reception::Age;
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
@@ -48,12 +50,21 @@ impl NativePeer {
         lock(&self.listener)
     }
 
-    /// Takes over the figures of its connections.
-    pub(super) fn look(&self) {
+    /// Takes over the figures of its connections; with `tell`, pages are told how they are received.
+    pub(super) fn look(&self, tell: bool) {
         let peers = self.transport.list_peers().unwrap_or_default();
         let mut listener = self.listener();
         for info in peers {
-            listener.figures(&info.peer, info.quality);
+            listener.figures(&info.peer, info.quality, info.counters);
+            if tell
+                && shows_figures(&info.user_data)
+                && let Some(reception) = listener.reception(&info.peer)
+            {
+                // Its channel may not be open yet, or be full: there will be later figures.
+                let _ = self
+                    .transport
+                    .send_data_channel_message(info.peer.as_str(), &figures(reception));
+            }
         }
     }
 
@@ -85,8 +96,13 @@ async fn listen(mut events: Events, listener: Arc<Mutex<Listener>>) {
             }
             TransportEvent::Media(Media::Audio { peer, frame }) => {
                 if let AudioData::Decoded(audio) = &frame.data {
-                    lock(&listener).hear(&peer, audio, frame.concealed, Instant::now());
+                    let mut listener = lock(&listener);
+                    listener.hear(&peer, audio, frame.concealed, Instant::now());
+                    listener.audio_age(&peer, Age::of(frame.capture));
                 }
+            }
+            TransportEvent::Media(Media::Video { peer, timing, .. }) => {
+                lock(&listener).video_age(&peer, Age::of(timing.capture));
             }
             _ => {}
         }

@@ -7,6 +7,7 @@ use rtcmesh_core::id::PeerId;
 use rtcmesh_core::transport::PeerState;
 
 use super::board::{Pair, Snapshot};
+use super::timing;
 
 /// The width of the column of names.
 const NAME: usize = 10;
@@ -22,15 +23,15 @@ pub(super) struct Span(pub(super) String, pub(super) Option<Color>);
 pub(super) struct Line(pub(super) Vec<Span>);
 
 impl Line {
-    fn plain(text: impl Into<String>) -> Self {
+    pub(super) fn plain(text: impl Into<String>) -> Self {
         Self(vec![Span(text.into(), None)])
     }
 
-    fn dim(text: impl Into<String>) -> Self {
+    pub(super) fn dim(text: impl Into<String>) -> Self {
         Self(vec![Span(text.into(), Some(Color::DarkGrey))])
     }
 
-    fn push(&mut self, text: impl Into<String>, color: Option<Color>) {
+    pub(super) fn push(&mut self, text: impl Into<String>, color: Option<Color>) {
         self.0.push(Span(text.into(), color));
     }
 
@@ -109,8 +110,8 @@ fn mark(pair: &Pair) -> (&'static str, Color) {
     }
 }
 
-/// The table for a terminal of this size. Where the matrix has no room, the rows of figures have a
-/// column more, and at last rows are left out.
+/// The table for a terminal of this size. What has no room is left out: how voices are kept in time, pair
+/// by pair or at all, then the matrix, at last rows of figures.
 pub(super) fn render(snapshot: &Snapshot, elapsed: Duration, size: (usize, usize)) -> Vec<Line> {
     let (width, height) = (size.0.max(NARROWEST), size.1);
     let native = snapshot.voices.len();
@@ -132,6 +133,12 @@ pub(super) fn render(snapshot: &Snapshot, elapsed: Duration, size: (usize, usize
         lines.push(Line::dim(format!("… and {left_out} more")));
     } else {
         lines.extend(figures);
+        let room = height.saturating_sub(lines.len());
+        let timing = timing::lines(snapshot, room);
+        if !timing.is_empty() && timing.len() < room {
+            lines.push(Line::default());
+        }
+        lines.extend(timing);
     }
     lines.truncate(height);
     lines.into_iter().map(|line| line.cut(width)).collect()
@@ -192,7 +199,8 @@ fn matrix(snapshot: &Snapshot, cell: Cell) -> Vec<Line> {
     [names, tones].into_iter().chain(rows).collect()
 }
 
-fn name(id: &PeerId) -> String {
+/// A name in its column.
+pub(super) fn name(id: &PeerId) -> String {
     let short: String = id.as_str().chars().take(NAME - 1).collect();
     format!("{short:<NAME$}")
 }
@@ -214,15 +222,15 @@ impl Sum {
         connected.fold(Self::default(), |sum, pair| Self {
             links: sum.links + 1,
             heard: sum.heard + usize::from(pair.audible),
-            rtt_ms: match (sum.rtt_ms, pair.quality.latency_ms) {
+            rtt_ms: match (sum.rtt_ms, pair.reception.quality.latency_ms) {
                 (Some(one), Some(other)) => Some(one.max(other)),
                 (one, other) => one.or(other),
             },
-            loss: sum.loss.max(pair.quality.packet_loss_rate),
-            jitter_ms: sum.jitter_ms.max(pair.quality.jitter_ms),
+            loss: sum.loss.max(pair.reception.quality.packet_loss_rate),
+            jitter_ms: sum.jitter_ms.max(pair.reception.quality.jitter_ms),
             kbps: (
-                sum.kbps.0 + pair.quality.bitrate_in_kbps,
-                sum.kbps.1 + pair.quality.bitrate_out_kbps,
+                sum.kbps.0 + pair.reception.quality.bitrate_in_kbps,
+                sum.kbps.1 + pair.reception.quality.bitrate_out_kbps,
             ),
         })
     }
@@ -265,7 +273,7 @@ pub(super) fn plain(snapshot: &Snapshot, elapsed: Duration) -> String {
     let rtt = sum.rtt_ms.map_or_else(|| "-".into(), |ms| format!("{ms:.1} ms"));
     format!(
         "{} {} peers, {}: {} of {} connected, {} heard; worst round trip {rtt}, loss {:.1} %, \
-         jitter {:.1} ms; {:.0} kbit/s in all",
+         jitter {:.1} ms; {:.0} kbit/s in all; {}",
         clock(elapsed),
         snapshot.voices.len(),
         guests(snapshot),
@@ -275,6 +283,7 @@ pub(super) fn plain(snapshot: &Snapshot, elapsed: Duration) -> String {
         sum.loss * 100.0,
         sum.jitter_ms,
         sum.kbps.0,
+        timing::summary(snapshot),
     )
 }
 

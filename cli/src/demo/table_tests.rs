@@ -1,8 +1,9 @@
 use proptest::prelude::*;
-use rtcmesh_core::transport::Quality;
+use rtcmesh_core::sync::SyncState;
 
 use super::*;
 use crate::demo::board::Voice;
+use crate::reception::Reception;
 
 fn snapshot(peers: usize, guests: usize) -> Snapshot {
     let voices: Vec<Voice> = (1..=peers)
@@ -15,10 +16,16 @@ fn snapshot(peers: usize, guests: usize) -> Snapshot {
         .map(|n| PeerId::new(format!("a-browser-with-a-very-long-name-{n}")).unwrap())
         .collect();
     let pair = |listener: usize, speaker: usize| {
-        let mut quality = Quality::default();
+        let mut reception = Reception::default();
+        let quality = &mut reception.quality;
         quality.latency_ms = Some(0.42);
         quality.bitrate_in_kbps = 40.0;
         quality.bitrate_out_kbps = 41.0;
+        quality.sync.state = SyncState::Synced;
+        quality.sync.audio_delay_ms = 23.4 + speaker as f64;
+        quality.sync.clock_drift_ppm = Some(if speaker == 1 { -0.8 } else { 0.3 });
+        quality.sync.clock_drift_error_ppm = Some(0.9);
+        reception.counters.audio_samples_concealed = 480;
         (listener != speaker).then(|| Pair {
             state: PeerState::Connected,
             connected_after: None,
@@ -26,7 +33,7 @@ fn snapshot(peers: usize, guests: usize) -> Snapshot {
             audible: true,
             tone: voices.get(speaker).map(|voice| voice.tone),
             level_dbfs: -18.6,
-            quality,
+            reception,
         })
     };
     let pairs = (0..peers)
@@ -58,7 +65,13 @@ peer-1        4      4      0.4      0.0        0.0        160         164
 peer-2        4      4      0.4      0.0        0.0        160         164
 peer-3        4      4      0.4      0.0        0.0        160         164
 peer-4        4      4      0.4      0.0        0.0        160         164
-peer-5        4      4      0.4      0.0        0.0        160         164";
+peer-5        4      4      0.4      0.0        0.0        160         164
+in time   worst of      clock  held ms  loss %     drift ppm made up ms  A/V ms
+peer-1    4               4/4     27.4     0.0     -0.8 ±0.9         10       -
+peer-2    4               4/4     27.4     0.0     +0.3 ±0.9         10       -
+peer-3    4               4/4     27.4     0.0     -0.8 ±0.9         10       -
+peer-4    4               4/4     27.4     0.0     -0.8 ±0.9         10       -
+peer-5    4               4/4     26.4     0.0     -0.8 ±0.9         10       -";
     let trimmed: Vec<&str> = lines.iter().map(|line| line.trim_end()).collect();
     assert_eq!(trimmed.join("\n"), expected);
 }
@@ -68,7 +81,46 @@ fn browsers_have_a_column_and_a_row() {
     let lines = text(&snapshot(3, 1), (80, 22));
     assert!(lines[0].contains("3 peers and 1 guest "));
     assert!(lines[2].ends_with("a-browser- "), "{}", lines[2]);
-    assert!(lines.last().unwrap().starts_with("a-browser     3"), "{:?}", lines.last());
+    let rows = |words: &str| lines.iter().filter(|line| line.starts_with(words)).count();
+    assert_eq!((rows("a-browser     3"), rows("a-browser 3  ")), (1, 1), "{lines:#?}");
+}
+
+#[test]
+fn where_there_is_room_each_pair_has_a_row_of_its_own() {
+    let mut snapshot = snapshot(2, 1);
+    if let Some(pair) = &mut snapshot.pairs[0][2] {
+        pair.reception.quality.sync.audio_sync_offset_ms = Some(-60.0);
+        pair.reception.quality.sync.state = SyncState::Syncing;
+        pair.reception.quality.sync.audio_loss_rate = 0.25;
+    }
+    let rows = render(&snapshot, Duration::ZERO, (80, 40));
+    let lines: Vec<String> = rows.iter().map(Line::text).collect();
+    let at = lines.iter().position(|line| line.starts_with("in time   speaker")).unwrap();
+    assert_eq!(lines[at - 1], "");
+    assert_eq!(
+        lines[at + 1..],
+        [
+            "peer-1    peer-2       synced     24.4     0.0     -0.8 ±0.9         10       -",
+            "          a-browser   syncing     25.4    25.0     +0.3 ±0.9         10     -60",
+            "peer-2    peer-1       synced     23.4     0.0     +0.3 ±0.9         10       -",
+            "          a-browser    synced     25.4     0.0     +0.3 ±0.9         10       -",
+        ]
+    );
+    // What a listener would notice is in colour: a clock that is not known, losses, lips.
+    let coloured = rows[at + 2].0.iter().filter(|span| span.1.is_some()).count();
+    assert_eq!(coloured, 4, "the name and these three");
+}
+
+#[test]
+fn the_line_for_files_names_the_worst_of_all() {
+    let mut snapshot = snapshot(2, 1);
+    if let Some(pair) = &mut snapshot.pairs[0][2] {
+        pair.reception.quality.sync.audio_sync_offset_ms = Some(-60.0);
+        pair.reception.quality.sync.state = SyncState::Syncing;
+    }
+    let line = plain(&snapshot, Duration::ZERO);
+    assert!(line.contains("3 of 4 clocks known, audio held for 25 ms at most"), "{line}");
+    assert!(line.ends_with("video -60 ms from its audio"), "{line}");
 }
 
 #[test]

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::Connect;
 use crate::audio::{Ear, RecordingError};
 use crate::figures::{milliseconds, rounded};
+use crate::reception::{Age, Reception};
 
 /// All peers that were named or seen.
 #[derive(Debug, Default)]
@@ -30,7 +31,7 @@ struct Entry {
     ear: Option<Box<Ear>>,
     data_in: u64,
     data_out: u64,
-    quality: Quality,
+    reception: Reception,
     path: (Option<SocketAddr>, Option<SocketAddr>),
 }
 
@@ -44,7 +45,7 @@ impl Default for Entry {
             ear: None,
             data_in: 0,
             data_out: 0,
-            quality: Quality::default(),
+            reception: Reception::default(),
             path: (None, None),
         }
     }
@@ -99,7 +100,7 @@ impl Book {
         audio_expected: bool,
     ) {
         let entry = self.entry(peer);
-        entry.quality = quality;
+        entry.reception = Reception { quality, counters, ..entry.reception };
         entry.packets.1 = entry.packets.1.max(counters.audio_packets_in);
         entry.audio_expected = audio_expected;
         entry.path.0 = counters.local_candidate.or(entry.path.0);
@@ -120,6 +121,43 @@ impl Book {
         let ear = self.entry(peer).ear.get_or_insert_with(|| Box::new(Ear::new()));
         ear.hear(audio, concealed);
         record.map_or(Ok(()), |folder| ear.record(folder, peer, audio))
+    }
+
+    /// The age of a frame of audio that was played; `None`: it is not known.
+    pub(super) fn audio_age(&mut self, peer: &PeerId, age: Option<Age>) {
+        self.entry(peer).reception.audio_age = age;
+    }
+
+    /// The same of video.
+    pub(super) fn video_age(&mut self, peer: &PeerId, age: Option<Age>) {
+        self.entry(peer).reception.video_age = age;
+    }
+
+    /// How a peer's media arrive.
+    pub(super) fn reception(&self, peer: &PeerId) -> Reception {
+        self.0.get(peer).map_or_else(Reception::default, |entry| entry.reception)
+    }
+
+    /// The object that tells it, with the figures of the path.
+    pub(super) fn quality(&self, peer: &PeerId) -> Value {
+        let reception = self.reception(peer);
+        let quality = reception.quality;
+        json!({
+            "event": "quality",
+            "peer": peer,
+            "rtt_ms": quality.latency_ms.map(|ms| rounded(ms, 3)),
+            "loss": rounded(quality.packet_loss_rate, 4),
+            "jitter_ms": rounded(quality.jitter_ms, 3),
+            "bitrate_in_kbps": rounded(quality.bitrate_in_kbps, 1),
+            "bitrate_out_kbps": rounded(quality.bitrate_out_kbps, 1),
+            "sync": reception.json(),
+        })
+    }
+
+    /// Those that are connected.
+    pub(super) fn connected_now(&self) -> impl Iterator<Item = &PeerId> {
+        let connected = |(_, entry): &(&PeerId, &Entry)| entry.state == PeerState::Connected;
+        self.0.iter().filter(connected).map(|(peer, _)| peer)
     }
 
     /// A data message arrived.
@@ -199,6 +237,7 @@ impl Entry {
 
     fn summary(&self, peer: &PeerId) -> Value {
         let address = |address: Option<SocketAddr>| address.map(|address| address.to_string());
+        let quality = self.reception.quality;
         json!({
             "peer": peer,
             "state": self.state.name(),
@@ -207,11 +246,12 @@ impl Entry {
             "tone_hz": self.tone().map(|hz| rounded(hz, 1)),
             "data_in": self.data_in,
             "data_out": self.data_out,
-            "rtt_ms": self.quality.latency_ms.map(|ms| rounded(ms, 3)),
-            "loss": rounded(self.quality.packet_loss_rate, 4),
-            "jitter_ms": rounded(self.quality.jitter_ms, 3),
+            "rtt_ms": quality.latency_ms.map(|ms| rounded(ms, 3)),
+            "loss": rounded(quality.packet_loss_rate, 4),
+            "jitter_ms": rounded(quality.jitter_ms, 3),
             "local_candidate": address(self.path.0),
             "remote_candidate": address(self.path.1),
+            "sync": self.reception.json(),
         })
     }
 
@@ -220,20 +260,20 @@ impl Entry {
             return format!("{peer}: {}, never connected", self.state.name());
         };
         let tone = self.tone().map_or_else(String::new, |hz| format!(", tone {hz:.1} Hz"));
-        let rtt = self
-            .quality
-            .latency_ms
-            .map_or_else(String::new, |ms| format!(", round trip {ms:.1} ms"));
+        let quality = self.reception.quality;
+        let rtt =
+            quality.latency_ms.map_or_else(String::new, |ms| format!(", round trip {ms:.1} ms"));
         format!(
             "{peer}: {}, connected after {:.0} ms, {} audio packets{tone}, {} messages in, {} out{rtt}, \
-             loss {:.1} %, jitter {:.1} ms",
+             loss {:.1} %, jitter {:.1} ms; {}",
             self.state.name(),
             milliseconds(after),
             self.audio_packets(),
             self.data_in,
             self.data_out,
-            self.quality.packet_loss_rate * 100.0,
-            self.quality.jitter_ms,
+            quality.packet_loss_rate * 100.0,
+            quality.jitter_ms,
+            self.reception.words(),
         )
     }
 }

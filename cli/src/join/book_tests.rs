@@ -28,7 +28,7 @@ fn the_summary_has_exactly_its_keys_and_null_for_what_is_unknown() {
     let expected = json!({"event": "summary", "id": "alice", "peers": [{
         "peer": "bob", "state": "new", "connected_ms": null, "audio_packets_in": 0, "tone_hz": null,
         "data_in": 0, "data_out": 0, "rtt_ms": null, "loss": 0.0, "jitter_ms": 0.0,
-        "local_candidate": null, "remote_candidate": null,
+        "local_candidate": null, "remote_candidate": null, "sync": Reception::default().json(),
     }]});
     assert_eq!(summary, expected);
 }
@@ -56,6 +56,22 @@ fn figures_outlive_the_connection_and_packets_of_several_are_added() {
     assert_eq!(peer["local_candidate"], "127.0.0.1:5");
     assert_eq!((&peer["data_in"], &peer["data_out"]), (&json!(1), &json!(0)));
     assert_eq!(book.lines().len(), 1);
+}
+
+#[test]
+fn the_quality_of_a_peer_is_told_while_it_is_connected() {
+    let mut book = Book::default();
+    let bob = id("bob");
+    book.connected(&bob, SOON);
+    let mut quality = Quality::default();
+    quality.sync.audio_delay_ms = 31.5;
+    book.figures(&bob, quality, counters(5), true);
+    let told = book.quality(&bob);
+    assert_eq!((&told["event"], &told["peer"]), (&json!("quality"), &json!("bob")));
+    assert_eq!(told["sync"]["audio_delay_ms"], 31.5);
+    assert_eq!(book.connected_now().collect::<Vec<_>>(), [&bob]);
+    book.state(&bob, PeerState::Closed);
+    assert_eq!(book.connected_now().count(), 0);
 }
 
 #[test]

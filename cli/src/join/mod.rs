@@ -2,6 +2,7 @@
 
 mod book;
 mod calls;
+mod commands;
 mod echo;
 mod report;
 mod session;
@@ -12,8 +13,9 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
+use clap::ValueEnum;
 use clap::error::ErrorKind;
-use rtcmesh_core::config::{Config, ConnectMode};
+use rtcmesh_core::config::{Config, ConnectMode, VideoSettings};
 use rtcmesh_core::id::PeerId;
 use rtcmesh_tokio::{TlsOptions, WebRtcTransport};
 use serde_json::{Map, Value};
@@ -22,6 +24,7 @@ use crate::Outcome;
 use crate::audio::{AudioChoice, Source};
 use crate::figures::seconds;
 use crate::output::Output;
+use crate::playout::PlayoutArgs;
 use session::Session;
 
 /// The member of `user_data` by which such a peer tells that nothing will be heard of it.
@@ -32,7 +35,8 @@ const MAX_PEERS: usize = 100;
 /// Join a mesh as one native peer.
 ///
 /// Announces itself at a signaling server, connects to other peers (natively or in browsers), sends them
-/// audio, listens to theirs, and tells what happens: one line per event, and a summary at the end.
+/// audio, listens to theirs, and tells what happens: one line per event, every few seconds how each peer is
+/// received, and a summary at the end. Video of others is received, kept in time with their audio, and counted.
 ///
 /// The exit code is 0 only if every wished peer was connected and heard: every id that --connect names,
 /// or at least one peer with `all` or `none`. Heard means that audio arrived, where audio was
@@ -54,6 +58,15 @@ pub(crate) struct Args {
     /// nothing. What others send is received in any case.
     #[arg(long, value_name = "tone:HZ|FILE.wav|none", default_value = "tone:440")]
     audio: AudioChoice,
+    /// What video to send: none, or what each peer sends, back to it.
+    #[arg(long, value_enum, default_value_t = VideoChoice::None)]
+    video: VideoChoice,
+    #[command(flatten)]
+    playout: PlayoutArgs,
+    /// Take commands from the standard input, one a line: `/jitter N` holds what arrives for N ms (50 to 200)
+    /// from now on, `/peers` tells how each peer is received, `/leave` ends it as Ctrl-C does.
+    #[arg(long)]
+    commands: bool,
     /// Write what each peer sends to DIR/<peer>.wav (48 kHz, 16 bits). The folder is made.
     #[arg(long, value_name = "DIR")]
     record: Option<PathBuf>,
@@ -69,7 +82,8 @@ pub(crate) struct Args {
     /// Give up if there is no connection after so many seconds.
     #[arg(long, value_name = "S", default_value = "45", value_parser = seconds)]
     timeout: Duration,
-    /// Print one JSON object per line: each event, and at the end the summary.
+    /// Print one JSON object per line: each event, every second the quality of each connection, and at the end
+    /// the summary.
     #[arg(long)]
     json: bool,
     /// For wss://: trust the certificates in this PEM file too.
@@ -89,6 +103,13 @@ Examples:
     rtcmesh join --url wss://example.org/room --id recorder --audio none --record recordings
   Answer data messages, for tests:
     rtcmesh join --url ws://127.0.0.1:8080/ --id echo --connect none --echo --json";
+
+/// What video is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum VideoChoice {
+    None,
+    Echo,
+}
 
 /// Whom to connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,12 +163,17 @@ impl Args {
         if self.audio == AudioChoice::None {
             user_data.insert(SENDS_AUDIO.into(), Value::Bool(false));
         }
-        Config::new(&self.url)
+        // There is a section for it in any case: what others send is received.
+        let mut video = VideoSettings::default();
+        video.enabled = true;
+        let config = Config::new(&self.url)
             .peer_id(self.id.as_str())
             .connect(mode)
             .user_data(user_data)
             .max_peers(MAX_PEERS.max(self.connect.named().len()))
-            .rtcp_interval_ms(1_000)
+            .video(video)
+            .rtcp_interval_ms(1_000);
+        self.playout.apply(config)
     }
 
     fn tls(&self) -> Result<TlsOptions, String> {
@@ -209,6 +235,7 @@ mod tests {
         assert_eq!((args.timeout, args.seconds), (Duration::from_secs(45), None));
         assert_eq!(args.config().connect, ConnectMode::Automatic);
         assert!(args.config().validate().is_ok());
+        assert!(args.config().video.enabled && args.video == VideoChoice::None && !args.commands);
     }
 
     #[test]
@@ -231,6 +258,10 @@ mod tests {
             (["--timeout", "soon"], "number of seconds"),
             (["--url", "http://localhost/"], "ws"),
             (["--id", "a/b"], "byte 1"),
+            (["--jitter-ms", "20"], "50..=200"),
+            (["--playout", "none"], "adaptive"),
+            (["--prefer", "both"], "low-delay"),
+            (["--video", "cat"], "echo"),
         ] {
             let required = [["--url", "ws://localhost/"], ["--id", "me"]];
             let others = required.into_iter().filter(|pair| pair[0] != words[0]).flatten();

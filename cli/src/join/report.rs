@@ -8,6 +8,7 @@ use rtcmesh_core::transport::Event;
 use serde_json::{Value, json};
 
 use crate::figures::milliseconds;
+use crate::reception::state_name;
 
 /// The most characters of a text, or bytes of a binary message, that a line shows.
 const MAX_SHOWN: usize = 4_096;
@@ -27,6 +28,7 @@ impl<'a> Report<'a> {
                 | Event::Data { .. }
                 | Event::Failed { .. }
                 | Event::Closed { .. }
+                | Event::SyncStateChanged { .. }
         )
         .then_some(Self(event))
     }
@@ -54,6 +56,9 @@ impl<'a> Report<'a> {
             Event::Closed { peer, by } => {
                 with(object("closed", peer), "reason", json!(by.to_string()))
             }
+            Event::SyncStateChanged { peer, state } => {
+                with(object("sync", peer), "state", json!(state_name(*state)))
+            }
             _ => Value::Null,
         }
     }
@@ -79,6 +84,9 @@ impl fmt::Display for Report<'_> {
             }
             Event::Failed { peer, fault } => write!(f, "{peer} failed: {fault}"),
             Event::Closed { peer, by } => write!(f, "{peer} is gone: {by}"),
+            Event::SyncStateChanged { peer, state } => {
+                write!(f, "{peer} is {}", state_name(*state))
+            }
             _ => Ok(()),
         }
     }
@@ -131,6 +139,7 @@ mod tests {
     use rtcmesh_core::error::PeerFault;
     use rtcmesh_core::media::Reliability;
     use rtcmesh_core::signaling::Capabilities;
+    use rtcmesh_core::sync::SyncState;
     use rtcmesh_core::transport::ClosedBy;
 
     use super::*;
@@ -180,6 +189,10 @@ mod tests {
             (
                 Event::Closed { peer: bob(), by: ClosedBy::Peer },
                 json!({"event": "closed", "peer": "bob", "reason": "closed by the peer"}),
+            ),
+            (
+                Event::SyncStateChanged { peer: bob(), state: SyncState::Synced },
+                json!({"event": "sync", "peer": "bob", "state": "synced"}),
             ),
         ];
         for (event, expected) in table {

@@ -5,23 +5,30 @@ use std::time::{Duration, Instant};
 
 use rtcmesh_core::error::{BroadcastError, ConnectError, SendError, StartError};
 use rtcmesh_core::id::PeerId;
-use rtcmesh_core::media::{DataMessage, Reliability, RuntimeData};
+use rtcmesh_core::media::{DataMessage, EncodedVideo, Reliability, RuntimeData};
 use rtcmesh_core::transport::{AudioData, Event, Media, PeerState};
 use rtcmesh_tokio::{Events, TransportEvent, WebRtcTransport};
+use serde_json::json;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::book::Book;
 use super::calls::Calls;
+use super::commands::{self, Command};
 use super::echo::Echo;
 use super::report::Report;
-use super::{Args, Connect, SENDS_AUDIO};
+use super::{Args, Connect, SENDS_AUDIO, VideoChoice};
 use crate::audio::{Pacer, Source};
 use crate::output::Output;
+use crate::page::{figures, shows_figures};
+use crate::reception::Age;
 use crate::stop::asked_to_stop;
 
 /// How often the transport's figures are taken over.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+/// How often people are told how each peer is received, and how often pages are told how they are.
+const STATUS_INTERVAL: Duration = Duration::from_secs(5);
+const TELL_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a side that only answers waits for the others to leave.
 const GRACE: Duration = Duration::from_secs(3);
 /// How long the last events may take.
@@ -86,6 +93,10 @@ pub(super) struct Session {
     calls: Calls,
     results: (mpsc::UnboundedSender<CallResult>, mpsc::UnboundedReceiver<CallResult>),
     echo: Option<Echo>,
+    video: VideoChoice,
+    commands: Option<mpsc::Receiver<commands::Line>>,
+    /// When people and pages were told last.
+    told: (Instant, Instant),
     /// Whether it was announced.
     started: bool,
     /// Why signaling is over.
@@ -113,6 +124,9 @@ impl Session {
             calls: Calls::new(&named),
             results: mpsc::unbounded_channel(),
             echo: args.echo.then(Echo::default),
+            video: args.video,
+            commands: args.commands.then(commands::from_stdin),
+            told: (Instant::now(), Instant::now()),
             started: false,
             refused: None,
         }
@@ -160,7 +174,11 @@ impl Session {
                     None => break,
                 },
                 Some((peer, result)) = self.results.1.recv() => self.called(&peer, result),
-                _ = look.tick() => self.look(),
+                Some(line) = next_command(&mut self.commands) => self.obey(line),
+                _ = look.tick() => {
+                    self.look();
+                    self.tell_reception();
+                }
                 () = wake => {}
                 () = &mut stop => break,
             }
@@ -250,6 +268,11 @@ impl Session {
                 if let Err(error) = self.book.audio(&peer, audio, frame.concealed, record) {
                     tracing::error!("recording {peer} ends: {error}");
                 }
+                self.book.audio_age(&peer, Age::of(frame.capture));
+            }
+            TransportEvent::Media(Media::Video { peer, frame, timing, .. }) => {
+                self.book.video_age(&peer, Age::of(timing.capture));
+                self.echo_video(&peer, frame);
             }
             _ => {}
         }
@@ -305,6 +328,14 @@ impl Session {
                     self.phase = Phase::Over;
                 }
             }
+            Event::QualityChanged { peer, .. } => {
+                self.look();
+                self.output.figures(&self.book.quality(&peer));
+            }
+            Event::KeyframeRequested { peer } if self.video == VideoChoice::Echo => {
+                // Who sees its own video is who can make a keyframe of it.
+                let _ = self.transport.request_keyframe(peer.as_str());
+            }
             Event::Lagged { media, data } => {
                 tracing::warn!("too slow: {media} frames and {data} messages were lost");
             }
@@ -353,6 +384,71 @@ impl Session {
         }
     }
 
+    fn echo_video(&self, peer: &PeerId, frame: EncodedVideo) {
+        if self.video == VideoChoice::Echo
+            && let Err(error) =
+                self.transport.send_to_peer(peer.as_str(), &RuntimeData::Video(frame))
+        {
+            tracing::debug!("a frame of video is not echoed: {error}");
+        }
+    }
+
+    fn obey(&mut self, line: commands::Line) {
+        let refused = match line {
+            Ok(Command::Jitter(size)) => match self.transport.configure(&commands::jitter(size)) {
+                Ok(()) => {
+                    self.output.object(&json!({ "event": "configured", "jitter_ms": size }));
+                    self.output.note(format_args!("what arrives is held for {size} ms"));
+                    return;
+                }
+                Err(error) => error.to_string(),
+            },
+            Ok(Command::Peers) => {
+                self.look();
+                return self.tell_peers();
+            }
+            Ok(Command::Leave) => {
+                self.phase = Phase::Over;
+                return;
+            }
+            Err(reason) => reason,
+        };
+        self.output.object(&json!({ "event": "refused", "reason": refused }));
+        self.output.note(format_args!("refused: {refused}"));
+    }
+
+    /// Tells how each peer is received.
+    fn tell_peers(&self) {
+        for peer in self.book.connected_now() {
+            self.output.object(&self.book.quality(peer));
+            self.output.note(format_args!("{peer}: {}", self.book.reception(peer).words()));
+        }
+    }
+
+    /// Tells people how each peer is received, and pages how they are, each in its time.
+    fn tell_reception(&mut self) {
+        let now = Instant::now();
+        let due = |at: &mut Instant, interval| {
+            let due = now.duration_since(*at) >= interval;
+            if due {
+                *at = now;
+            }
+            due
+        };
+        if !self.output.is_json() && due(&mut self.told.0, STATUS_INTERVAL) {
+            self.tell_peers();
+        }
+        if due(&mut self.told.1, TELL_INTERVAL) {
+            for info in self.transport.list_peers().unwrap_or_default() {
+                if shows_figures(&info.user_data) {
+                    let told = figures(&self.book.reception(&info.peer));
+                    // Its channel may not be open yet, or be full: there will be later figures.
+                    let _ = self.transport.send_data_channel_message(info.peer.as_str(), &told);
+                }
+            }
+        }
+    }
+
     /// Takes over the figures of all connections.
     fn look(&mut self) {
         for info in self.transport.list_peers().unwrap_or_default() {
@@ -361,6 +457,16 @@ impl Session {
             self.book.figures(&info.peer, info.quality, info.counters, expected);
         }
         self.send_echoes();
+    }
+}
+
+/// The next command; none comes where none are taken.
+async fn next_command(
+    commands: &mut Option<mpsc::Receiver<commands::Line>>,
+) -> Option<commands::Line> {
+    match commands {
+        Some(commands) => commands.recv().await,
+        None => std::future::pending().await,
     }
 }
 

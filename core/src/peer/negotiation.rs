@@ -4,15 +4,19 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use str0m::Candidate;
-use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
+use str0m::change::{SdpAnswer, SdpApi, SdpOffer, SdpPendingOffer};
 use str0m::channel::ChannelConfig;
-use str0m::media::{Direction, MediaKind};
+use str0m::media::{Direction, MediaKind, Mid};
 use str0m::net::Protocol;
 
 use super::sdp::{self, Description};
 use super::{Outbound, Peer, PeerConfig, Signal, State};
 use crate::error::PeerFault;
 use crate::id::RequestId;
+
+/// The stream that audio and video belong to: receivers play the tracks of one stream in time with each
+/// other (RFC 8830, section 1).
+const STREAM: &str = "rtcmesh";
 
 /// The most remote candidates of one negotiation: what real peers send is below 20, and each costs
 /// checks with every address of ours.
@@ -227,10 +231,10 @@ impl Peer {
         let mut video = None;
         let mut audio = None;
         if wishes.audio && self.media.audio.is_none() {
-            audio = Some(api.add_media(MediaKind::Audio, Direction::SendRecv, None, None, None));
+            audio = Some(add_media(&mut api, MediaKind::Audio));
         }
         if wishes.video && self.media.video.is_none() {
-            video = Some(api.add_media(MediaKind::Video, Direction::SendRecv, None, None, None));
+            video = Some(add_media(&mut api, MediaKind::Video));
         }
         if wishes.data {
             for label in labels {
@@ -509,4 +513,9 @@ pub(super) fn channel_config(label: &'static str) -> ChannelConfig {
         config.reliability = MaxRetransmits { retransmits: 0 };
     }
     config
+}
+
+/// Opens a section for media both ways.
+fn add_media(api: &mut SdpApi<'_>, kind: MediaKind) -> Mid {
+    api.add_media(kind, Direction::SendRecv, Some(STREAM.into()), None, None)
 }
