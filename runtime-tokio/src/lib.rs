@@ -34,7 +34,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 pub use rtcmesh_core::transport::{
-    AudioData, AudioFrame, BroadcastStats, CaptureTime, ClosedBy, Event, Media, Metrics,
+    AudioData, AudioFrame, BroadcastStats, CaptureTime, ClosedBy, Event, Media, Metrics, OpusVoice,
     PeerCounters, PeerInfo, PeerState, Quality, SyncInfo, VideoTiming,
 };
 pub use rtcmesh_core::{config, error, id, media, signaling, sync};
