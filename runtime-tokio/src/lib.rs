@@ -33,8 +33,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
+#[cfg(feature = "opus")]
+pub use rtcmesh_core::transport::OpusVoice;
 pub use rtcmesh_core::transport::{
-    AudioData, AudioFrame, BroadcastStats, CaptureTime, ClosedBy, Event, Media, Metrics, OpusVoice,
+    AudioData, AudioFrame, BroadcastStats, CaptureTime, ClosedBy, Event, Media, Metrics,
     PeerCounters, PeerInfo, PeerState, Quality, SyncInfo, VideoTiming,
 };
 pub use rtcmesh_core::{config, error, id, media, signaling, sync};
