@@ -138,6 +138,11 @@ impl<T> JitterBuffer<T> {
         nanos(self.config.max.min(MAX_HOLD))
     }
 
+    /// How late packets often are, in nanoseconds.
+    pub(super) fn usual(&self) -> i64 {
+        self.target.as_ref().map_or(0, |target| target.usual())
+    }
+
     /// The fastest transit of late, in nanoseconds.
     pub(super) fn fastest(&self) -> Option<i64> {
         self.target.as_ref()?.fastest()

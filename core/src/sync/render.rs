@@ -347,6 +347,7 @@ impl AudioRenderer {
         Situation {
             delay: self.delay(source, outlook),
             target: source.buffer.held(),
+            usual: source.buffer.usual(),
             ready: scale.nanos(self.stretcher.waiting() as i64 + outlook.ready),
             gap: outlook.gap.map(|gap| scale.nanos(gap)),
             concealed: scale.nanos(outlook.concealed),
