@@ -155,7 +155,7 @@ class Tile {
       state: String(reception.state).slice(0, 12),
       held: milliseconds(number('audio_delay_ms')),
       loss: percent(number('audio_loss') ?? 0),
-      drift: drift === null ? '–' : `${drift.toFixed(1)}${error === null ? '' : ` ± ${error.toFixed(1)}`} ppm`,
+      drift: drift === null ? '–' : `${drift.toFixed(1).replace('-', '−')}${error === null ? '' : ` ± ${error.toFixed(1)}`} ppm`,
       av: signed(number('av_offset_ms')),
     });
     this.root.querySelector('.there').hidden = false;

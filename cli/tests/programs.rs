@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use rtcmesh_runtime::SignalingServerOptions;
@@ -11,6 +11,7 @@ use rtcmesh_tokio::config::{Config, ConnectMode};
 use rtcmesh_tokio::media::DataMessage;
 use rtcmesh_tokio::{Event, Events, SignalingServer, TransportEvent, WebRtcTransport};
 use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process;
 use tokio::time::timeout;
 
@@ -110,6 +111,52 @@ async fn peers_that_send_no_audio_need_not_be_heard() {
     let ((one, one_code), (_, other_code)) = tokio::join!(result(&mut one), result(&mut other));
     assert_eq!((one_code, other_code), (Some(0), Some(0)), "{one:?}");
     assert_eq!(one.last().unwrap()["peers"][0]["tone_hz"], Value::Null);
+}
+
+/// The next event that is as wished.
+async fn event(
+    lines: &mut Lines<BufReader<process::ChildStdout>>,
+    wished: impl Fn(&Value) -> bool,
+) -> Value {
+    let next = async {
+        loop {
+            let line = lines.next_line().await.unwrap().expect("the program ended");
+            let event: Value = serde_json::from_str(&line).unwrap();
+            if wished(&event) {
+                return event;
+            }
+        }
+    };
+    timeout(LIMIT, next).await.expect("no such event")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_size_of_the_jitter_buffer_is_changed_by_a_command_and_acts_at_once() {
+    let room = Room::open();
+    let _speaks = room.join("speaker", &["--connect", "none"]).spawn().unwrap();
+    let words = ["--connect", "speaker", "--commands", "--playout", "fixed"];
+    let mut hears = room.join("listener", &words).stdin(Stdio::piped()).spawn().unwrap();
+    let mut commands = hears.stdin.take().unwrap();
+    let mut lines = BufReader::new(hears.stdout.take().unwrap()).lines();
+    let held = |least: f64, most: f64| {
+        move |event: &Value| {
+            let delay = event["sync"]["audio_delay_ms"].as_f64();
+            event["event"] == "quality" && delay.is_some_and(|ms| (least..=most).contains(&ms))
+        }
+    };
+    event(&mut lines, held(45.0, 55.0)).await;
+    commands.write_all(b"/jitter 120\n").await.unwrap();
+    let told = event(&mut lines, |event| event["event"] == "configured").await;
+    assert_eq!(told["jitter_ms"], 120);
+    event(&mut lines, held(115.0, 125.0)).await;
+    commands.write_all(b"/jitter 20\n").await.unwrap();
+    let told = event(&mut lines, |event| event["event"] == "refused").await;
+    let reason = told["reason"].as_str().unwrap();
+    assert!(reason.contains("jitter_buffer_size_ms") && reason.contains("20"), "{reason}");
+    commands.write_all(b"/leave\n").await.unwrap();
+    event(&mut lines, |event| event["event"] == "summary").await;
+    let status = timeout(LIMIT, hears.wait()).await.expect("it hangs").unwrap();
+    assert!(ExitStatus::success(&status));
 }
 
 /// The next message from anybody.

@@ -41,7 +41,7 @@
  * | `track` | `track`, `stream`, `receiver`, `transceiver` |
  * | `open` | `label`: a data channel can be used |
  * | `message` | `data` (string or Uint8Array), `label` of the channel |
- * | `stats` | every second: `rtt` and `jitter` in ms or null, `loss` 0 to 1 of the last interval, `bitrateIn` and `bitrateOut` in bit/s, `audioLevel` 0 to 1 or null; how its media are played: `audioDelay`, `videoDelay` and `avOffset` (positive: video is ahead of audio) in ms and `framerate`, null where that is not known, and `concealed`, the audio made up so far in ms |
+ * | `stats` | every second: `at` in milliseconds since 1970, `rtt` and `jitter` in ms or null, `loss` 0 to 1 of the last interval, `bitrateIn` and `bitrateOut` in bit/s, `audioLevel` 0 to 1 or null; how its media are played: `audioDelay`, `videoDelay` and `avOffset` (positive: video is ahead of audio) in ms and `framerate`, null where that is not known, and `concealed`, the audio made up so far in ms |
  * | `warning` | `message`, `error`: input that was not usable, counted in `counters.warnings` |
  */
 export class RtcMesh extends EventTarget {

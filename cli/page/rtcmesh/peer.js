@@ -467,6 +467,7 @@ class Peer {
     const offset = video?.estimatedPlayoutTimestamp - inbound?.estimatedPlayoutTimestamp;
     this.#mesh.emit('stats', {
       peer: this.id,
+      at: Date.now(),
       rtt: Number.isFinite(pair?.currentRoundTripTime) ? pair.currentRoundTripTime * 1000 : null,
       loss: expected > 0 ? lost / expected : 0,
       jitter: inbound ? (inbound.jitter ?? 0) * 1000 : null,

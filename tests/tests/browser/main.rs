@@ -8,6 +8,7 @@
 
 mod chromium;
 mod program;
+mod video;
 
 use std::io::Write;
 

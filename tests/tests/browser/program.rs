@@ -55,9 +55,21 @@ impl Join {
     /// Starts the peer `id` at `signal`; it calls `callees` (as `--connect` takes them), echoes what it
     /// is told, and sends a tone of `hz`.
     pub(crate) fn start(signal: &Signal, id: &str, callees: &str, hz: u32) -> Result<Self, String> {
+        Self::start_with(signal, id, callees, hz, &[])
+    }
+
+    /// The same, with more options.
+    pub(crate) fn start_with(
+        signal: &Signal,
+        id: &str,
+        callees: &str,
+        hz: u32,
+        more: &[&str],
+    ) -> Result<Self, String> {
         let tone = format!("tone:{hz}");
         let mut args = vec!["join", "--url", &signal.socket, "--id", id, "--connect", callees];
         args.extend(["--audio", &tone, "--echo", "--json"]);
+        args.extend(more);
         Program::start(&args).map(Self)
     }
 
