@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::codec::{OPUS_RATE, opus_packet_duration};
+use crate::config::AudioSettings;
+#[cfg(feature = "opus")]
 use crate::config::ReceivedAudio;
 use crate::media::{EncodedAudio, EncodedVideo};
 use crate::sync::{JitterBuffer, Packet, PlayoutTuning, Pop, SyncManager};
@@ -28,7 +30,7 @@ pub(crate) struct PlayoutFigures {
     pub(crate) concealed: u64,
     /// How often that began.
     pub(crate) concealments: u64,
-    /// Samples that came from the copy of a lost packet in the next one.
+    /// Samples of lost packets that were recovered from those behind them.
     pub(crate) recovered: u64,
     /// Samples that were inserted, and left out, to change the delay.
     pub(crate) inserted: u64,
@@ -54,12 +56,14 @@ enum Output {
 
 impl AudioPlayout {
     /// One whose comfort noise is drawn from `seed`. Without the feature `opus` its frames are encoded,
-    /// whatever `received` asks for.
+    /// whatever the settings ask for.
     #[cfg_attr(not(feature = "opus"), expect(unused_variables))]
-    pub(crate) fn new(received: ReceivedAudio, tuning: PlayoutTuning, seed: u64) -> Self {
-        let output = match received {
+    pub(crate) fn new(audio: AudioSettings, tuning: PlayoutTuning, seed: u64) -> Self {
+        let output = match audio.received {
             #[cfg(feature = "opus")]
-            ReceivedAudio::Decoded => Output::Decoded(Box::new(Rendering::new(tuning, seed))),
+            ReceivedAudio::Decoded => {
+                Output::Decoded(Box::new(Rendering::new(tuning, seed, audio.concealment)))
+            }
             _ => Output::Encoded,
         };
         Self { output, undecodable: 0 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::codec::{AudioDecoder, Channels, OPUS_RATE, OpusDecoder, opus_packet_has_fec};
+use crate::codec::{AudioDecoder, Channels, OPUS_RATE, OpusDecoder};
+use crate::config::Concealment;
 use crate::media::AudioBuffer;
 use crate::sync::{AudioRenderer, Decode, JitterBuffer, PlayoutTuning};
 use crate::transport::event::{AudioData, AudioFrame};
@@ -42,12 +43,12 @@ pub(super) struct Rendering {
 }
 
 impl Rendering {
-    pub(super) fn new(tuning: PlayoutTuning, seed: u64) -> Self {
+    pub(super) fn new(tuning: PlayoutTuning, seed: u64, concealment: Concealment) -> Self {
         Self {
             tuning,
             seed,
             renderer: None,
-            decoder: Decoder::default(),
+            decoder: Decoder { opus: None, concealment },
             stereo: false,
             next: None,
             earliest: None,
@@ -140,15 +141,19 @@ fn is_stereo(opus: &[u8]) -> bool {
 }
 
 /// Opus, for rendering.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Decoder {
     opus: Option<OpusDecoder>,
+    concealment: Concealment,
 }
 
 impl Decoder {
     fn set_channels(&mut self, channels: Channels) {
         if self.opus.as_ref().is_none_or(|decoder| decoder.channels() != channels) {
             self.opus = report(OpusDecoder::new(channels));
+            if let Some(decoder) = &mut self.opus {
+                decoder.set_concealment(self.concealment);
+            }
         }
     }
 }
@@ -162,17 +167,28 @@ impl Decode<Opus> for Decoder {
         report(self.opus.as_mut()?.conceal(duration(frames), out))
     }
 
-    fn has_copy(&self, packet: &Opus) -> bool {
-        opus_packet_has_fec(packet)
+    fn covers(&self, packet: &Opus) -> usize {
+        self.opus.as_ref().map_or(0, |opus| frames(opus.recoverable(packet)))
     }
 
-    fn decode_copy(&mut self, next: &Opus, frames: usize, out: &mut [f32]) -> Option<usize> {
-        report(self.opus.as_mut()?.decode_fec(next, duration(frames), out))
+    fn recover(
+        &mut self,
+        next: &Opus,
+        before: usize,
+        frames: usize,
+        out: &mut [f32],
+    ) -> Option<usize> {
+        report(self.opus.as_mut()?.recover(next, duration(before), duration(frames), out))
     }
 }
 
 fn duration(frames: usize) -> Duration {
     Duration::from_nanos(frames as u64 * 1_000_000_000 / u64::from(OPUS_RATE))
+}
+
+/// Of at most 120 ms, or what a packet covers.
+fn frames(duration: Duration) -> usize {
+    duration.as_micros() as usize * (OPUS_RATE as usize / 1_000) / 1_000
 }
 
 fn report<T>(result: Result<T, crate::codec::CodecError>) -> Option<T> {
