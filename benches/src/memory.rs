@@ -11,6 +11,8 @@ use crate::frames::Kind;
 use crate::measure::median;
 use crate::ours::channels;
 use crate::packet::Link;
+use crate::sync::callback::Callback;
+use crate::sync::manager::Fed;
 
 /// What an idle connection's end may take, in bytes.
 pub const CONNECTION_GOAL: usize = 110 * 1024;
@@ -48,6 +50,30 @@ pub fn per_packet(kind: Kind) -> PerPacket {
     let [ours_tx, ours_rx, engine_tx, engine_rx] =
         counts.map(|counts| median(counts.into_iter().map(|count| count as f64)) as u64);
     PerPacket { ours: (ours_tx, ours_rx), engine: (engine_tx, engine_rx) }
+}
+
+/// Allocations of a sync manager for so many packets of audio and frames of video, after as many that warm
+/// up.
+pub fn sync_manager(packets: u64) -> u64 {
+    let mut fed = Fed::new(true);
+    fed.feed(packets);
+    let before = dhat::HeapStats::get().total_blocks;
+    fed.feed(packets);
+    dhat::HeapStats::get().total_blocks - before
+}
+
+/// Allocations of a jitter buffer, a renderer and libopus for so many packets, after as many that warm up.
+///
+/// # Panics
+/// Where not all of it was in use: concealment, copies, stretching.
+pub fn callback(packets: u64) -> u64 {
+    let mut callback = Callback::new();
+    callback.run(packets);
+    let before = dhat::HeapStats::get().total_blocks;
+    callback.run(packets);
+    let after = dhat::HeapStats::get().total_blocks;
+    assert!(callback.heard().iter().all(|&samples| samples > 0), "{:?}", callback.heard());
+    after - before
 }
 
 fn live() -> usize {

@@ -2,7 +2,9 @@
 //! counts are those of the whole process.
 
 use rtcmesh_benches::frames::Kind;
-use rtcmesh_benches::memory::{CONNECTION_GOAL, connection, engine_connection, per_packet};
+use rtcmesh_benches::memory::{
+    CONNECTION_GOAL, callback, connection, engine_connection, per_packet, sync_manager,
+};
 
 #[global_allocator]
 static ALLOCATOR: dhat::Alloc = dhat::Alloc;
@@ -18,6 +20,8 @@ fn no_allocation_of_ours_per_packet_and_an_idle_connection_is_small() {
         // It does count: the engine allocates for each packet.
         assert!(found.engine.0 >= 1 && found.engine.1 >= 1, "{found:?}");
     }
+    assert_eq!(sync_manager(5_000), 0, "allocations of the sync manager in 100 s");
+    assert_eq!(callback(1_000), 0, "allocations of an audio callback in 20 s");
     let engine = engine_connection();
     let ours = connection(2, 5);
     assert!(engine > 10 * 1024 && ours > engine / 2, "{engine} and {ours} bytes were found");

@@ -7,7 +7,8 @@ use std::time::Duration;
 use common::{heard, id, mesh, share_at, strangers, talk, tone};
 use rtcmesh_core::config::{AudioSettings, ConfigPatch, Playout, ReceivedAudio};
 use rtcmesh_core::media::{AudioBuffer, EncodedAudio, RuntimeData};
-use rtcmesh_core::transport::{AudioData, Media};
+use rtcmesh_core::sync::{AudioRenderer, JitterBuffer, PlayoutConfig};
+use rtcmesh_core::transport::{AudioData, Media, OpusVoice};
 use rtcmesh_sim::World;
 
 fn hz(host: usize) -> f32 {
@@ -207,4 +208,42 @@ fn malformed_media_name_what_is_wrong_and_reach_nobody() {
     }
     world.run(Duration::from_secs(1));
     assert!(world.hosts[1].media.is_empty());
+}
+
+/// As an audio device's callback does it: whenever it likes, by its own clock.
+#[test]
+fn packets_as_they_arrive_are_played_by_a_renderer_of_ones_own() {
+    let mut audio = AudioSettings::default();
+    audio.received = ReceivedAudio::Packets;
+    let mut world = strangers(8, [common::automatic("p0"), common::automatic("p1").audio(audio)]);
+    assert!(world.run_until(World::all_connected));
+    world.jitter = Duration::from_millis(8);
+    let config = PlayoutConfig::adaptive(Duration::from_millis(50));
+    let mut buffer = JitterBuffer::new(48_000, config);
+    let mut renderer = AudioRenderer::new(1, &config.tuning, 1);
+    let mut opus = OpusVoice::new(1).unwrap();
+    let mut heard = Vec::new();
+    for n in 0..2_000 {
+        if n % 15 == 0 {
+            world.act(0, |transport, now| transport.broadcast(now, &tone(700.0, n / 15))).unwrap();
+        }
+        // 64 samples of 48 kHz.
+        world.run(Duration::from_nanos(1_333_333));
+        for media in world.hosts[1].media.drain(..) {
+            if let Media::Audio { frame, .. } = media
+                && let AudioData::Packet(packet) = frame.data
+            {
+                buffer.insert(packet);
+            }
+        }
+        let mut out = [0.0; 64];
+        let rendered = renderer.render(&mut buffer, &mut opus, world.now(), &mut out);
+        assert!(n < 200 || n % 3 != 0 || rendered.rtp.is_some());
+        heard.extend(out);
+    }
+    assert_eq!(renderer.statistics().concealed, 0);
+    let settled = &heard[48_000..];
+    assert!(share_at(settled, 700.0) > 0.9, "{}", share_at(settled, 700.0));
+    let sync = world.hosts[1].peer(&id("p0")).unwrap().quality.sync;
+    assert_eq!(sync.state, rtcmesh_core::sync::SyncState::Syncing);
 }

@@ -1,10 +1,13 @@
 //! The sync manager's parts on seeded models and traces of networks, beside other policies and estimators.
 
+pub mod callback;
 pub mod drift_models;
 pub mod drift_tables;
 pub mod engine;
 pub mod file;
 pub mod fixed;
+pub mod hours;
+pub mod manager;
 pub mod models;
 #[cfg(feature = "neteq")]
 pub mod neteq_crate;

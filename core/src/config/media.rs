@@ -15,6 +15,10 @@ pub enum ReceivedAudio {
     Decoded,
     /// Opus packets, in order, at their playout time.
     Encoded,
+    /// Opus packets as they arrive, for who plays them by the clock of a device: they go into a
+    /// [`JitterBuffer`](crate::sync::JitterBuffer) of its own, and from there to an
+    /// [`AudioRenderer`](crate::sync::AudioRenderer) in the device's callback.
+    Packets,
 }
 
 /// Whether the delay of playout follows the network.

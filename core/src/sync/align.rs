@@ -21,7 +21,7 @@ pub struct TimestampOffset {
 pub(super) struct Alignment {
     /// The arrival by the fastest way of what was captured at `captured_us`, in nanoseconds after an
     /// instant that both have in common.
-    pub(super) arrival: i64,
+    pub(super) arrival: i128,
     pub(super) captured_us: u64,
     /// What it may be off, in milliseconds.
     pub(super) error_ms: f64,
@@ -44,7 +44,7 @@ const UNSURE: f64 = 0.5;
 /// By how much the clock of `other` is ahead of `own`.
 pub(super) fn offset(own: &Alignment, other: &Alignment) -> TimestampOffset {
     // Both are local time minus capture time: exact, so that what is there and back is zero.
-    let arrivals = i128::from(own.arrival) - i128::from(other.arrival);
+    let arrivals = own.arrival - other.arrival;
     let captures = i128::from(own.captured_us) - i128::from(other.captured_us);
     let nanos = arrivals - captures * 1_000;
     let apart = own.ppm.zip(other.ppm).map(|(own, other)| (own - other).abs());
@@ -110,7 +110,7 @@ mod tests {
         ) {
             let peer = |n: usize| Alignment {
                 // A thousand years.
-                arrival: arrivals[n] % 30_000_000_000_000_000,
+                arrival: i128::from(arrivals[n]) % 30_000_000_000_000_000_000,
                 captured_us: captures[n] % 30_000_000_000_000_000,
                 ..CALM
             };

@@ -53,6 +53,11 @@ pub enum Step {
 /// Playout slows down where a delay is below the target by that part of it, if not earlier.
 const GROW_SHARE: i64 = 4;
 
+/// And it slows down before it runs dry only for a packet later than that, in nanoseconds: 8 ms. Where the
+/// target itself is less, packets stand at the brink all the time, and what is put in is taken out again:
+/// heard as roughness, for no loss avoided (the program `quality` of the benches).
+const BRINK_FLOOR: i64 = 8_000_000;
+
 /// Decides, piece by piece, whether to play, to stretch or to conceal, by nothing but numbers.
 ///
 /// What counts is not how late audio is played but how late a packet may be: it has to be there when the
@@ -97,7 +102,7 @@ impl Control {
             return Step::Grow { least: 0 };
         }
         let last = at.gap.is_none() && ready - awaited == wanted;
-        let usual = (at.target as f64 * self.brink_share) as i64;
+        let usual = ((at.target as f64 * self.brink_share) as i64).max(BRINK_FLOOR);
         let least = wanted - awaited;
         let late = at.delay.saturating_sub(ready);
         if last && least <= self.brink && late >= usual {
@@ -131,9 +136,9 @@ fn spares(ready: i64, packet: i64, wanted: i64) -> (i64, i64) {
     let step = packet.clamp(0, MAX_PACKET) % wanted;
     if step > 0 {
         // As many as begin in two pieces, or as it takes to see how they wander.
-        let count = (2 * wanted / step.max(packet)).clamp(2, 8);
+        let count = (wanted.saturating_mul(2) / step.max(packet)).clamp(2, 8);
         for n in 1..count {
-            let spare = (first + n * step) % wanted;
+            let spare = first.saturating_add(n.saturating_mul(step)) % wanted;
             range = (range.0.min(spare), range.1.max(spare));
         }
     }

@@ -1,5 +1,5 @@
 //! The edge cases of a sync manager, one a test, by number. What concerns the rendering of audio is
-//! tested there; here is what the manager says and when.
+//! tested there, and number 34 with the correction; here is what the manager says and when.
 
 use std::time::Duration;
 
@@ -213,6 +213,18 @@ fn case_14_a_flood_in_one_instant_is_bounded() {
     assert!(statistics.audio.buffer.current <= statistics.audio.max_frames);
     assert!(statistics.video.buffer.current <= 33, "32 MiB: {:?}", statistics.video);
     assert_eq!(statistics.audio.buffer.inserted, 10_000);
+}
+
+#[test]
+fn case_15_a_clean_stream_loses_nothing_however_long() {
+    let mut world = World::new(SyncConfig::standard());
+    // An hour; a day with everything that happens in one is the bench `soak`.
+    for n in 0..180_000 {
+        assert_eq!(world.number(n, ms(0)), Inserted::Queued);
+    }
+    let frames = world.frames();
+    assert!(frames.len() > 179_995 && frames.windows(2).all(|pair| pair[1] == pair[0] + 1));
+    assert_eq!(world.concealed(), Duration::ZERO);
 }
 
 #[test]

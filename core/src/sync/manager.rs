@@ -208,6 +208,14 @@ impl<A, V> SyncManager<A, V> {
         inserted
     }
 
+    /// Takes note of a packet of audio that is buffered elsewhere: for the clocks alone.
+    pub fn observe_audio(&mut self, sequence: u64, rtp: u32, arrived: Instant) {
+        let arrived = self.arrived(Medium::Audio, arrived);
+        if self.audio_clock.arrived(sequence, rtp, arrived, Inserted::Queued) {
+            self.correct();
+        }
+    }
+
     /// Takes a whole frame of video in.
     pub fn insert_video(&mut self, packet: VideoPacket<V>) -> Inserted {
         let (sequence, rtp, arrived) = (packet.sequence, packet.rtp, packet.arrived);
@@ -478,6 +486,7 @@ impl<A, V> SyncManager<A, V> {
     }
 
     /// The buffer of audio, to take packets out.
+    #[cfg(feature = "opus")]
     pub(crate) fn audio_mut(&mut self) -> &mut JitterBuffer<A> {
         &mut self.audio
     }
@@ -523,7 +532,7 @@ fn alignment_of<T: MediaTimestamp>(
     let asymmetry = round_trip.map_or(ASYMMETRY_MS, |trip| trip.as_secs_f64() * 500.0);
     let stepped = clock.stepped();
     Some(Alignment {
-        arrival: since(zero, origin).saturating_add(arrival),
+        arrival: i128::from(since(zero, origin)) + i128::from(arrival),
         captured_us,
         error_ms: spread + map.error_us().unwrap_or(0.0) / 1e3 + asymmetry,
         // The media clock against the local one, less against the sender's own.
@@ -533,3 +542,7 @@ fn alignment_of<T: MediaTimestamp>(
             && stepped.is_none_or(|at| now.saturating_duration_since(at) >= STEADY),
     })
 }
+
+#[cfg(test)]
+#[path = "manager_tests.rs"]
+mod tests;

@@ -15,6 +15,10 @@ mod error;
 mod frame;
 mod frame_size;
 mod histogram;
+#[cfg(any(test, feature = "sim"))]
+mod hostile;
+#[cfg(any(test, feature = "sim"))]
+mod hostile_parts;
 mod jitter;
 mod join;
 mod level;
@@ -33,6 +37,8 @@ mod robust;
 mod route;
 mod sequence;
 mod settings;
+#[cfg(any(test, feature = "sim"))]
+mod soak;
 mod stream;
 mod stretch;
 mod target;
@@ -52,6 +58,12 @@ pub use frame::{
     AudioFrame, SyncedAudioFrame, SyncedVideoFrame, VideoFormat, VideoFrame, VideoPicture,
     VideoPlane,
 };
+#[cfg(any(test, feature = "sim"))]
+pub use hostile::hostile;
+#[cfg(any(test, feature = "sim"))]
+pub use hostile_parts::{
+    hostile_correction, hostile_fit, hostile_map, hostile_renderer, hostile_ring,
+};
 pub use jitter::JitterBuffer;
 pub use lipsync::{AvOffset, Capture, LipSync};
 pub use manager::{MediumStatistics, SyncManager, SyncState, SyncStatistics};
@@ -62,6 +74,8 @@ pub use playout::{Playout, PlayoutConfig};
 pub use render::{AudioRenderer, Decode, RenderStatistics, Rendered};
 pub use sequence::Unwrapper;
 pub use settings::SyncConfig;
+#[cfg(any(test, feature = "sim"))]
+pub use soak::{SoakFigures, soak};
 pub use stretch::{Command, StretchStatistics, Stretcher};
 pub use target::DelayTarget;
 pub use tuning::PlayoutTuning;

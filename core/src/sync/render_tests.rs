@@ -212,7 +212,9 @@ fn recovered(
     }
     let delay = world.rendered.last().unwrap().delay;
     assert!(delay.abs_diff(ms(size)) < ms(2), "{delay:?}");
-    assert!(world.roughest() < 0.06, "clicks of {}", world.roughest());
+    // What is made up here begins afresh with each piece.
+    let rough = world.concealed() == 0 && world.roughest() > 0.06;
+    assert!(!rough, "clicks of {}", world.roughest());
     let all = world.decoder.recovered.clone();
     let frames = all.iter().map(|(_, _, frames)| *frames as u64).sum::<u64>();
     assert_eq!(world.renderer.statistics().copied, frames);
@@ -244,8 +246,8 @@ fn what_redundancy_does_not_reach_is_made_up() {
 #[test]
 fn what_was_made_up_before_the_redundancy_came_is_not_recovered_as_well() {
     let (world, pieces) = recovered(40, 11_040, 50..54);
-    assert!((1_920..=2_880).contains(&world.concealed()), "{}", world.concealed());
-    assert_eq!(pieces.last(), Some(&(54, 960, 960)));
+    assert!((960..=2_400).contains(&world.concealed()), "{}", world.concealed());
+    assert_eq!(pieces, [(54, 2_880, 1_920), (54, 960, 960)]);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::error::{ConnectError, PeerFault, StartError};
 use crate::id::PeerId;
 use crate::media::{AudioBuffer, DataMessage, EncodedAudio, EncodedVideo, Reliability};
 use crate::signaling::Capabilities;
-use crate::sync::SyncState;
+use crate::sync::{Packet, SyncState};
 use crate::transport::info::Quality;
 
 /// Something that happened. Each peer's events come in their order: `Connecting`, then `Connected` or
@@ -295,6 +295,9 @@ pub enum AudioData {
     Decoded(AudioBuffer),
     /// An Opus packet. Packets that did not arrive are not delivered: `rtp` shows the gap.
     Encoded(EncodedAudio),
+    /// An Opus packet as it arrived, in no order, to be inserted into a
+    /// [`JitterBuffer`](crate::sync::JitterBuffer).
+    Packet(Packet<Arc<[u8]>>),
 }
 
 /// What became of a command that could not be answered at once.

@@ -276,7 +276,7 @@ impl Transport {
         for local in self.sockets.addresses() {
             peer.add_local(now, local);
         }
-        let reception = match Reception::new(&remote.id, &self.config, start.into()) {
+        let mut reception = match Reception::new(&remote.id, &self.config, start.into()) {
             Ok(reception) => reception,
             Err(error) => {
                 let fault = PeerFault::Internal(error.to_string());
@@ -284,6 +284,7 @@ impl Transport {
                 return false;
             }
         };
+        reception.measure(now, self.clock.unix(now), None);
         let mut connection = Connection::new(peer, reception, SendTimeline::new(start), now);
         connection.deadline = Some(now + self.config.ice_timeout);
         remote.connection = Some(Box::new(connection));

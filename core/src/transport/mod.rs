@@ -26,6 +26,8 @@ mod settle;
 #[cfg(feature = "sim")]
 mod sim;
 mod sockets;
+#[cfg(feature = "opus")]
+mod voice;
 
 use std::time::{Duration, Instant};
 
@@ -48,6 +50,8 @@ use sockets::Sockets;
 
 pub use event::{AudioData, AudioFrame, CaptureTime, ClosedBy, Event, Media, Outcome, VideoTiming};
 pub use info::{BroadcastStats, Metrics, PeerCounters, PeerInfo, PeerState, Quality, SyncInfo};
+#[cfg(feature = "opus")]
+pub use voice::OpusVoice;
 
 /// Where a transport stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -50,6 +50,7 @@ pub(crate) struct AudioPlayout {
 #[derive(Debug)]
 enum Output {
     Encoded,
+    Packets,
     #[cfg(feature = "opus")]
     Decoded(Box<Rendering>),
 }
@@ -64,6 +65,7 @@ impl AudioPlayout {
             ReceivedAudio::Decoded => {
                 Output::Decoded(Box::new(Rendering::new(tuning, seed, audio.concealment)))
             }
+            ReceivedAudio::Packets => Output::Packets,
             _ => Output::Encoded,
         };
         Self { output, undecodable: 0 }
@@ -98,6 +100,11 @@ impl AudioPlayout {
         })
     }
 
+    /// Whether packets are handed over as they arrive.
+    pub(super) const fn passes(&self) -> bool {
+        matches!(self.output, Output::Packets)
+    }
+
     /// The next frame that is due. Call it until it gives none.
     pub(super) fn poll(&mut self, sync: &mut Sync, now: Instant) -> Option<AudioFrame> {
         match &mut self.output {
@@ -117,6 +124,7 @@ impl AudioPlayout {
                     Pop::None => return None,
                 }
             },
+            Output::Packets => None,
             #[cfg(feature = "opus")]
             Output::Decoded(rendering) => rendering.poll(sync, now),
         }
@@ -126,6 +134,7 @@ impl AudioPlayout {
     pub(crate) fn poll_timeout(&self, buffer: &JitterBuffer<Opus>) -> Option<Instant> {
         match &self.output {
             Output::Encoded => buffer.poll_timeout(),
+            Output::Packets => None,
             #[cfg(feature = "opus")]
             Output::Decoded(rendering) => rendering.poll_timeout(buffer),
         }
@@ -134,7 +143,7 @@ impl AudioPlayout {
     /// The figures since the start.
     pub(crate) fn figures(&self) -> PlayoutFigures {
         let figures = match &self.output {
-            Output::Encoded => PlayoutFigures::default(),
+            Output::Encoded | Output::Packets => PlayoutFigures::default(),
             #[cfg(feature = "opus")]
             Output::Decoded(rendering) => rendering.figures(),
         };

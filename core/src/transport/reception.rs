@@ -11,7 +11,7 @@ use crate::sync::{
     AudioTimestamp, Inserted, MediaTimestamp, Medium, PlayoutTuning, RtcpSenderReport, SyncConfig,
     SyncError, SyncState, SyncStatistics, VideoPacket, VideoTimestamp,
 };
-use crate::transport::event::{AudioFrame, CaptureTime, VideoTiming};
+use crate::transport::event::{AudioData, AudioFrame, CaptureTime, VideoTiming};
 use crate::transport::info::SyncInfo;
 use crate::transport::playout::{AudioPlayout, Opus, PlayoutFigures, Sync};
 
@@ -46,7 +46,8 @@ impl Reception {
         })
     }
 
-    /// Takes a packet of audio that arrived at `arrived`.
+    /// Takes a packet of audio that arrived at `arrived`. Gives it back where it is to be handed over at
+    /// once.
     pub(super) fn audio(
         &mut self,
         now: Instant,
@@ -54,13 +55,24 @@ impl Reception {
         sequence: u64,
         rtp: u32,
         opus: Opus,
-    ) {
-        let packet = self.playout.packet(now, arrived, sequence, rtp, opus);
-        if let Some(packet) = packet
-            && self.sync.insert_audio(packet) == Inserted::Restarted
-        {
+    ) -> Option<AudioFrame> {
+        let packet = self.playout.packet(now, arrived, sequence, rtp, opus)?;
+        if self.playout.passes() {
+            self.sync.observe_audio(sequence, rtp, packet.arrived);
+            let frame = AudioFrame::new(rtp, packet.arrived, AudioData::Packet(packet));
+            return Some(self.stamped(frame));
+        }
+        if self.sync.insert_audio(packet) == Inserted::Restarted {
             tracing::debug!(sequence, rtp, "the audio stream of a peer started afresh");
         }
+        None
+    }
+
+    fn stamped(&self, mut frame: AudioFrame) -> AudioFrame {
+        frame.capture = self.capture(AudioTimestamp(frame.rtp));
+        frame.clock_drift_ppm =
+            self.sync.estimate_clock_drift().map_or(0.0, |drift| drift.drift_ppm);
+        frame
     }
 
     /// Takes a frame of video whose first packet arrived at `arrived`, and which is complete now.
@@ -95,11 +107,8 @@ impl Reception {
 
     /// The next frame of audio that is due. Call it until it gives none.
     pub(super) fn poll_audio(&mut self, now: Instant) -> Option<AudioFrame> {
-        let mut frame = self.playout.poll(&mut self.sync, now)?;
-        frame.capture = self.capture(AudioTimestamp(frame.rtp));
-        frame.clock_drift_ppm =
-            self.sync.estimate_clock_drift().map_or(0.0, |drift| drift.drift_ppm);
-        Some(frame)
+        let frame = self.playout.poll(&mut self.sync, now)?;
+        Some(self.stamped(frame))
     }
 
     /// The next frame of video that is due, whether nothing was lost before it, and its place in time.

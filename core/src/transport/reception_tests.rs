@@ -120,7 +120,7 @@ mod decoded {
     fn audio(frame: &AudioFrame) -> &AudioBuffer {
         match &frame.data {
             AudioData::Decoded(audio) => audio,
-            AudioData::Encoded(_) => panic!("encoded"),
+            other => panic!("{other:?}"),
         }
     }
 

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::codec::{AudioDecoder, Channels, OPUS_RATE, OpusDecoder};
+use crate::codec::OPUS_RATE;
 use crate::config::Concealment;
 use crate::media::AudioBuffer;
-use crate::sync::{AudioRenderer, Decode, JitterBuffer, PlayoutTuning};
+use crate::sync::{AudioRenderer, JitterBuffer, PlayoutTuning};
 use crate::transport::event::{AudioData, AudioFrame};
 use crate::transport::playout::{Opus, PlayoutFigures, Sync};
+use crate::transport::voice::{OpusVoice, duration, report};
 
 /// What is played at once: as devices ask for it.
 const FRAME: Duration = Duration::from_millis(10);
@@ -31,7 +32,8 @@ pub(super) struct Rendering {
     tuning: PlayoutTuning,
     seed: u64,
     renderer: Option<AudioRenderer>,
-    decoder: Decoder,
+    decoder: Option<OpusVoice>,
+    concealment: Concealment,
     stereo: bool,
     /// When the next frame is due, while frames follow each other.
     next: Option<Instant>,
@@ -48,7 +50,8 @@ impl Rendering {
             tuning,
             seed,
             renderer: None,
-            decoder: Decoder { opus: None, concealment },
+            decoder: None,
+            concealment,
             stereo: false,
             next: None,
             earliest: None,
@@ -82,10 +85,16 @@ impl Rendering {
         renderer.set_channels(channels, tuning, seed);
         // The factor was checked by who set it.
         let _ = renderer.set_correction(sync.correction_factor());
-        self.decoder.set_channels(if self.stereo { Channels::Stereo } else { Channels::Mono });
+        if self.decoder.as_ref().is_none_or(|decoder| decoder.channels() != channels) {
+            self.decoder = report(OpusVoice::new(channels));
+            if let Some(decoder) = &mut self.decoder {
+                decoder.set_concealment(self.concealment);
+            }
+        }
+        let decoder = self.decoder.as_mut()?;
         let mut samples = [0.0; 2 * SAMPLES];
         let out = samples.get_mut(..channels * SAMPLES)?;
-        let rendered = renderer.render(sync.audio_mut(), &mut self.decoder, at, out);
+        let rendered = renderer.render(sync.audio_mut(), decoder, at, out);
         if let (Some(first), Some((rtp, arrived))) = (rendered.rtp, rendered.decoded) {
             // What was decoded is played behind what is played now.
             let ahead = rtp.wrapping_sub(first) as i32;
@@ -138,59 +147,4 @@ impl Rendering {
 /// Whether a packet holds two channels (RFC 6716, section 3.1).
 fn is_stereo(opus: &[u8]) -> bool {
     opus.first().is_some_and(|first| first & 0b100 != 0)
-}
-
-/// Opus, for rendering.
-#[derive(Debug)]
-struct Decoder {
-    opus: Option<OpusDecoder>,
-    concealment: Concealment,
-}
-
-impl Decoder {
-    fn set_channels(&mut self, channels: Channels) {
-        if self.opus.as_ref().is_none_or(|decoder| decoder.channels() != channels) {
-            self.opus = report(OpusDecoder::new(channels));
-            if let Some(decoder) = &mut self.opus {
-                decoder.set_concealment(self.concealment);
-            }
-        }
-    }
-}
-
-impl Decode<Opus> for Decoder {
-    fn decode(&mut self, packet: &Opus, out: &mut [f32]) -> Option<usize> {
-        report(self.opus.as_mut()?.decode(packet, out))
-    }
-
-    fn conceal(&mut self, frames: usize, out: &mut [f32]) -> Option<usize> {
-        report(self.opus.as_mut()?.conceal(duration(frames), out))
-    }
-
-    fn covers(&self, packet: &Opus) -> usize {
-        self.opus.as_ref().map_or(0, |opus| frames(opus.recoverable(packet)))
-    }
-
-    fn recover(
-        &mut self,
-        next: &Opus,
-        before: usize,
-        frames: usize,
-        out: &mut [f32],
-    ) -> Option<usize> {
-        report(self.opus.as_mut()?.recover(next, duration(before), duration(frames), out))
-    }
-}
-
-fn duration(frames: usize) -> Duration {
-    Duration::from_nanos(frames as u64 * 1_000_000_000 / u64::from(OPUS_RATE))
-}
-
-/// Of at most 120 ms, or what a packet covers.
-fn frames(duration: Duration) -> usize {
-    duration.as_micros() as usize * (OPUS_RATE as usize / 1_000) / 1_000
-}
-
-fn report<T>(result: Result<T, crate::codec::CodecError>) -> Option<T> {
-    result.inspect_err(|error| tracing::debug!(%error, "received audio is concealed")).ok()
 }

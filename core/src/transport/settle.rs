@@ -114,7 +114,10 @@ impl Transport {
                 if self.bypass_playout {
                     return self.pass_audio(slot, arrived, rtp, opus);
                 }
-                connection.reception.audio(now, arrived, sequence, rtp, opus);
+                let frame = connection.reception.audio(now, arrived, sequence, rtp, opus);
+                if let Some((frame, remote)) = frame.zip(self.remotes.get(slot)) {
+                    self.queues.media(Media::Audio { peer: remote.id.clone(), frame });
+                }
             }
             PeerMedia::Video { sequence, rtp, frame, contiguous, .. } => {
                 connection.keyframes.received(now, frame.keyframe, contiguous);

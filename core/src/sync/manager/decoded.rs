@@ -211,3 +211,7 @@ impl SyncManager<Arc<[f32]>, VideoPicture> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "decoded_tests.rs"]
+mod tests;

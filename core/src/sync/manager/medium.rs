@@ -16,8 +16,11 @@ const SYNCED: usize = 3;
 const UNSTABLE_PPM: f64 = 1_000.0;
 /// A report whose timestamp is off the stream's by more is of another one.
 const FOREIGN: Duration = Duration::from_secs(30);
-/// The line is looked at anew at most so often.
+/// The drift is looked at anew at most so often.
 const REFRESH: Duration = Duration::from_millis(500);
+/// The line through the arrivals is fitted anew after a sixteenth of the time that they were seen for, up
+/// to that: a fit takes as long as thousands of packets, and a filter follows in between.
+const REFIT: Duration = Duration::from_secs(30);
 
 /// What is known about the clocks of one medium. Memory is taken with the first packet or report.
 #[derive(Debug)]
@@ -29,6 +32,7 @@ pub(super) struct MediumClock<T> {
     drift: Option<Box<DriftEstimator>>,
     estimate: Option<ClockDriftEstimate>,
     refreshed: Option<Instant>,
+    fitted: Option<Instant>,
     path: Path,
     /// Whether the path is that of packets, not of reports.
     packets: bool,
@@ -50,6 +54,7 @@ impl<T: MediaTimestamp> MediumClock<T> {
             drift: None,
             estimate: None,
             refreshed: None,
+            fitted: None,
             path: Path::new(rate),
             packets: false,
             last: None,
@@ -100,7 +105,8 @@ impl<T: MediaTimestamp> MediumClock<T> {
                 drift.restart_timestamps();
             } else {
                 drift.reset();
-                (self.estimate, self.refreshed) = (None, None);
+                self.estimate = None;
+                (self.refreshed, self.fitted) = (None, None);
             }
         }
     }
@@ -137,7 +143,11 @@ impl<T: MediaTimestamp> MediumClock<T> {
             return false;
         }
         self.refreshed = Some(now);
-        drift.refresh();
+        let pause = (self.path.age() / 16).min(REFIT);
+        if self.fitted.is_none_or(|last| now.saturating_duration_since(last) >= pause) {
+            self.fitted = Some(now);
+            drift.refresh();
+        }
         self.estimate = drift.estimate();
         true
     }

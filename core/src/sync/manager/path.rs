@@ -25,6 +25,7 @@ pub(super) struct Path {
 /// The fastest of a second.
 #[derive(Debug, Clone, Copy)]
 struct Least {
+    second: i64,
     at: i64,
     /// Arrival minus RTP time.
     transit: i64,
@@ -55,8 +56,8 @@ impl Path {
         let transit = self.now.saturating_sub(self.scale.nanos(ticks));
         let (second, at) = (self.now / SECOND, self.now);
         let Some(place) = self.least.get_mut(second as usize % SECONDS) else { return };
-        if place.is_none_or(|old| old.at / SECOND != second || transit <= old.transit) {
-            *place = Some(Least { at, transit });
+        if place.is_none_or(|old| old.second != second || transit <= old.transit) {
+            *place = Some(Least { second, at, transit });
         }
     }
 
@@ -124,7 +125,7 @@ impl Path {
 
     fn recent(&self) -> impl Iterator<Item = Least> + '_ {
         let oldest = self.now / SECOND - SECONDS as i64;
-        self.least.iter().flatten().copied().filter(move |least| least.at / SECOND > oldest)
+        self.least.iter().flatten().copied().filter(move |least| least.second > oldest)
     }
 
     /// What a transit would be now: that of a fast clock falls.
@@ -152,18 +153,18 @@ mod tests {
         let mut path = Path::new(48_000);
         assert_eq!(path.arrival(0, 0.0), None);
         for n in 0..1_500_u32 {
-            let late = if n == 20 { 5 } else { 30 + u64::from(n % 7) };
+            let late = if n == 20 { 5 } else { 10 + u64::from(n % 7) };
             path.observe(n.wrapping_mul(960).wrapping_sub(96_000), start + ms(20) * n + ms(late));
             let (origin, at) = path.arrival(0, 0.0).unwrap();
             let arrival = since(start, origin) + at;
-            let expected = 2_000 + if (20..=820).contains(&n) { 5 } else { 30 };
+            let expected = 2_000 + if (20..=820).contains(&n) { 5 } else { 10 };
             // Between 15 and 16 s after it the fast one is forgotten.
             if !(760..=820).contains(&n) {
                 assert_eq!(arrival / 1_000_000, expected, "{n}");
             }
         }
         assert_eq!(path.spread(0.0), Some(0));
-        let at = (start, 2_030_000_000);
+        let at = (start, 2_010_000_000);
         assert_eq!(path.timestamp(at, 0.0), Some(0));
         assert_eq!(path.timestamp((start, i64::MAX), 0.0), None);
     }
