@@ -251,7 +251,6 @@ mod deep {
         for burst in [3, 4, 5] {
             let [guess, deep, redundancy] =
                 [By::Guess, By::DeepGuess, By::Redundancy].map(|by| distance(&settings, burst, by));
-            eprintln!("{burst}: {guess:.1} dB, deep {deep:.1} dB, redundancy {redundancy:.1} dB");
             assert!(redundancy < 0.8 * guess, "{burst} lost: {redundancy} against {guess} dB");
             assert!(redundancy < deep, "{burst} lost: {redundancy} against {deep} dB");
         }

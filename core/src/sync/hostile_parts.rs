@@ -239,7 +239,7 @@ impl Decode<u8> for Odd {
     }
 
     fn covers(&self, packet: &u8) -> usize {
-        if packet % 3 == 0 { usize::from(*packet) * 100 } else { 0 }
+        if packet.is_multiple_of(3) { usize::from(*packet) * 100 } else { 0 }
     }
 
     fn recover(&mut self, next: &u8, _: usize, frames: usize, out: &mut [f32]) -> Option<usize> {

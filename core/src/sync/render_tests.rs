@@ -67,7 +67,7 @@ impl Decode<u64> for Decoder {
         frames: usize,
         out: &mut [f32],
     ) -> Option<usize> {
-        assert!((1..=5_760).contains(&frames) && frames <= before && before % 120 == 0);
+        assert!((1..=5_760).contains(&frames) && frames <= before && before.is_multiple_of(120));
         if before == STEP as usize {
             self.copies.push(next - 1);
         }

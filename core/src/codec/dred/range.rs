@@ -113,7 +113,7 @@ impl<'a> RangeDecoder<'a> {
         let mut steps = [0; 8];
         let mut above = SCALE;
         for (step, least) in steps.iter_mut().zip((1..=7).rev()) {
-            above = (above * decay >> 15).max(least);
+            above = ((above * decay) >> 15).max(least);
             *step = above;
         }
         for _ in 0..MAX_STEPS {
