@@ -128,6 +128,7 @@ type Native = opusic_c::dred::Dred;
 
 /// The decoder's complexity from which on libopus conceals by its networks, if it has them; with more it
 /// would improve what was not lost, by networks that are not built in.
+#[cfg(feature = "dred")]
 const DEEP: u8 = 5;
 
 /// An Opus decoder.
@@ -154,8 +155,14 @@ impl OpusDecoder {
 
     /// Changes how losses are made up. Without the feature `dred` [`Concealment::Deep`] is the same as
     /// [`Concealment::Classic`].
+    #[cfg_attr(not(feature = "dred"), expect(unused_variables))]
     pub fn set_concealment(&mut self, concealment: Concealment) {
-        let complexity = if concealment == Concealment::Deep { DEEP } else { 0 };
+        #[cfg(feature = "dred")]
+        self.set_complexity(if concealment == Concealment::Deep { DEEP } else { 0 });
+    }
+
+    #[cfg(feature = "dred")]
+    fn set_complexity(&mut self, complexity: u8) {
         // It is within its bounds, and nothing else can be wrong with it.
         if self.native().set_complexity(complexity).is_err() {
             tracing::warn!(complexity, "libopus refused the complexity of a decoder");

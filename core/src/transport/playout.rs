@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::codec::{OPUS_RATE, opus_packet_duration};
-use crate::config::AudioSettings;
-#[cfg(feature = "opus")]
-use crate::config::ReceivedAudio;
+use crate::config::{AudioSettings, ReceivedAudio};
 use crate::media::{EncodedAudio, EncodedVideo};
 use crate::sync::{JitterBuffer, Packet, PlayoutTuning, Pop, SyncManager};
 use crate::transport::event::{AudioData, AudioFrame};
