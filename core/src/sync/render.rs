@@ -53,15 +53,18 @@ pub trait Decode<T> {
     /// Decodes a packet.
     fn decode(&mut self, packet: &T, out: &mut [f32]) -> Option<usize>;
 
-    /// Makes up `frames` (a multiple of 2.5 ms, at most 20 ms) that follow what was decoded.
+    /// Makes up `frames` (a multiple of 2.5 ms, at most 120 ms) that follow what was decoded.
     fn conceal(&mut self, frames: usize, out: &mut [f32]) -> Option<usize>;
 
-    /// Whether a packet holds a copy of the one before it (in-band error correction, RFC 6716, section
-    /// 2.1.7).
-    fn has_copy(&self, packet: &T) -> bool;
+    /// How many frames before its start can be recovered from a packet: from a copy of the packet before
+    /// (in-band error correction, RFC 6716, section 2.1.7), or from redundancy that reaches further back.
+    /// Fewer than the packet has count as none. It is asked often where something is missing.
+    fn covers(&self, packet: &T) -> usize;
 
-    /// Decodes the copy, of `frames`, inside the packet behind it.
-    fn decode_copy(&mut self, next: &T, frames: usize, out: &mut [f32]) -> Option<usize>;
+    /// Recovers `frames` from the packet `next`, of which the first lies so many `before` its start: of a
+    /// whole hole from there on that is covered, this is the first piece.
+    fn recover(&mut self, next: &T, before: usize, frames: usize, out: &mut [f32])
+    -> Option<usize>;
 }
 
 /// What was played with one call.
@@ -88,7 +91,7 @@ pub struct Rendered {
 pub struct RenderStatistics {
     /// Frames that were decoded from packets.
     pub decoded: u64,
-    /// Frames that were decoded from copies of lost packets.
+    /// Frames of lost packets that were recovered from those behind them.
     pub copied: u64,
     /// Frames that were made up.
     pub concealed: u64,
@@ -363,15 +366,15 @@ impl AudioRenderer {
             return false;
         }
         let mut scratch = std::mem::take(&mut self.scratch);
-        let found = match buffer.following(|packet| decoder.has_copy(packet)) {
+        let found = match buffer.following(|packet| decoder.covers(packet)) {
             Following::Nothing => None,
-            Following::Copy(ticks) => {
+            Following::Copy { before, length } => {
                 let next = buffer.peek_next().map(|next| &next.payload);
                 let frames =
-                    next.and_then(|next| decoder.decode_copy(next, ticks as usize, &mut scratch));
-                buffer.copied();
+                    next.and_then(|next| decoder.recover(next, before, length, &mut scratch));
+                buffer.copied(before - length);
                 self.statistics.copied += frames.unwrap_or(0) as u64;
-                Some(frames.or_else(|| decoder.conceal(ticks as usize, &mut scratch)))
+                Some(frames.or_else(|| decoder.conceal(length, &mut scratch)))
             }
             Following::Packet => buffer.fetch().map(|packet| {
                 let frames = decoder.decode(&packet.payload, &mut scratch);
@@ -499,7 +502,7 @@ struct Source<'a, T, D> {
 
 impl<T, D: Decode<T>> Source<'_, T, D> {
     fn outlook(&self) -> Option<Outlook> {
-        self.buffer.outlook(|packet| self.decoder.has_copy(packet))
+        self.buffer.outlook(|packet| self.decoder.covers(packet))
     }
 }
 
