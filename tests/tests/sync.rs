@@ -65,10 +65,10 @@ impl Talk {
         for _ in 0..frames {
             let n = self.sent;
             self.world.act(0, |transport, now| {
-                transport.broadcast(now, &audio(n)).unwrap();
+                transport.broadcast(now, &audio(n)).expect("one listens");
                 if with_video && n.is_multiple_of(2) {
                     let data = video(n / 2, now, now - self.start);
-                    transport.broadcast(now, &data).unwrap();
+                    transport.broadcast(now, &data).expect("one watches");
                 }
             });
             self.sent += 1;
@@ -108,7 +108,7 @@ impl Talk {
         for media in &self.world.hosts[1].media {
             let Media::Video { frame, timing, .. } = media else { continue };
             let number = if frame.keyframe { 10..14 } else { 3..7 };
-            let n = u32::from_be_bytes(frame.data[number].try_into().unwrap());
+            let n = u32::from_be_bytes(frame.data[number].try_into().expect("4 bytes"));
             let captured = self.start + FRAME * 2 * n;
             if captured >= self.start + from {
                 late.push((timing.at - captured).as_secs_f64() * 1e3);
@@ -118,7 +118,7 @@ impl Talk {
     }
 
     fn sync(&self) -> SyncInfo {
-        self.world.hosts[1].peer(&id("p0")).unwrap().quality.sync
+        self.world.hosts[1].peer(&id("p0")).expect("connected").quality.sync
     }
 }
 
