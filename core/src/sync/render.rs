@@ -26,7 +26,7 @@ const LONGEST_PACKET: usize = 5_760;
 const GRAIN: usize = 120;
 
 /// To play faster for less than that, in nanoseconds, is not worth what is heard of it: 8 ms.
-const LEAST_SHRINK: i64 = 8_000_000;
+const LEAST_SHRINK: i64 = 4_000_000;
 
 /// What the stretcher wants to see of what is to come, in frames: for the longest period and its
 /// cross-fade to be left out, and for one to be repeated.
