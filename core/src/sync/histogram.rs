@@ -7,6 +7,9 @@ pub(super) const BIN: i64 = 2_000_000;
 /// How many there are: 0 to 500 ms, the largest buffer of the sync manager's contract.
 pub(super) const BINS: usize = 250;
 
+/// A share of all that is as good as nothing, at the highest price too.
+const NEGLIGIBLE: f64 = 1e-9;
+
 /// Weights are scaled down before they grow beyond that: far from where an `f64` loses precision.
 const HEAVY: f64 = 1e12;
 
@@ -21,13 +24,15 @@ pub(super) struct Histogram {
     weight: f64,
     /// What the weight is multiplied with for each interval.
     growth: f64,
+    /// One more than the last bin that is not empty.
+    end: usize,
 }
 
 impl Histogram {
     /// One that forgets with the time constant `memory`, in steps of `interval`.
     pub(super) fn new(memory: Duration, interval: Duration) -> Self {
         let steps = (memory.as_secs_f64() / interval.as_secs_f64()).max(1.0);
-        Self { bins: [0.0; BINS], total: 0.0, weight: 1.0, growth: (1.0 / steps).exp() }
+        Self { bins: [0.0; BINS], total: 0.0, weight: 1.0, growth: (1.0 / steps).exp(), end: 0 }
     }
 
     /// Counts a value in nanoseconds, at least 0.
@@ -35,6 +40,18 @@ impl Histogram {
         let bin = usize::try_from(value / BIN).unwrap_or(0).min(BINS - 1);
         self.bins[bin] += self.weight;
         self.total += self.weight;
+        self.end = self.end.max(bin + 1);
+    }
+
+    /// Lets go of the last bins where next to nothing is left of them.
+    fn trim(&mut self) {
+        while let Some(last) = self.end.checked_sub(1)
+            && self.bins[last] <= self.total * NEGLIGIBLE
+        {
+            self.total -= self.bins[last];
+            self.bins[last] = 0.0;
+            self.end = last;
+        }
     }
 
     /// All that was counted was `less` nanoseconds less, in whole bins: what is below that counts as 0.
@@ -45,6 +62,7 @@ impl Histogram {
             self.bins.copy_within(bins.., 0);
             self.bins[BINS - bins..].fill(0.0);
             self.bins[0] += lowest;
+            self.end = self.end.saturating_sub(bins).max(1);
         }
     }
 
@@ -65,27 +83,29 @@ impl Histogram {
     pub(super) fn exceeded_by(&self, share: f64) -> i64 {
         let most = self.total * share;
         let mut above = 0.0;
-        let beyond = self.bins.iter().rev().take_while(|weight| {
+        let beyond = self.bins[..self.end].iter().rev().take_while(|weight| {
             above += **weight;
             above <= most
         });
-        (BINS - beyond.count()) as i64 * BIN
+        (self.end - beyond.count()) as i64 * BIN
     }
 
     /// Where `delay + price * excess(delay)` is least, in nanoseconds, the excess being by how much a value
     /// exceeds the delay in the mean, counting no more than `most` nanoseconds. It is a multiple of [`BIN`],
     /// and no less for a higher price. `None` where nothing was counted.
-    pub(super) fn cheapest(&self, price: f64, most: i64) -> Option<i64> {
+    pub(super) fn cheapest(&mut self, price: f64, most: i64) -> Option<i64> {
         if self.total <= 0.0 {
             return None;
         }
+        self.trim();
         let width = BIN as f64;
         let price = price / self.total;
         let most = usize::try_from(most / BIN).unwrap_or(0).max(1);
         let (mut above, mut excess) = (0.0, 0.0);
         let mut best = (f64::INFINITY, 0);
         let mut excesses = [0.0; BINS];
-        for (edge, weight) in self.bins.iter().enumerate().rev() {
+        let edges = (self.end + 1).min(BINS);
+        for (edge, weight) in self.bins[..edges].iter().enumerate().rev() {
             // From the lower edge of this bin what is above lies a bin further off, what is in it half a bin.
             excess += width * (above + weight / 2.0);
             above += weight;
@@ -119,7 +139,7 @@ mod tests {
     fn the_cheapest_delay_covers_what_is_worth_it() {
         assert_eq!(histogram(&[]).cheapest(1.0, i64::MAX), None);
         // A value above is worth its price times its share for each nanosecond of delay.
-        let rare = histogram(&[(10, 95), (301, 5)]);
+        let mut rare = histogram(&[(10, 95), (301, 5)]);
         for (price, expected) in
             [(0.0, 0), (0.9, 0), (1.1, 10), (3.0, 12), (19.0, 12), (21.0, 300), (45.0, 302)]
         {
@@ -129,7 +149,7 @@ mod tests {
 
     #[test]
     fn what_exceeds_by_more_counts_as_the_most() {
-        let rare = histogram(&[(10, 95), (301, 5)]);
+        let mut rare = histogram(&[(10, 95), (301, 5)]);
         // 290 ms for 5 % costs as much as 290 ms of delay at a price of 20, and 100 ms of 290 at one of 58.
         for (most, price, expected) in
             [(400, 21.0, 300), (100, 21.0, 12), (100, 56.0, 12), (100, 60.0, 302), (0, 60.0, 12)]

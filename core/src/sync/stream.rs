@@ -21,6 +21,8 @@ const MAX_MISORDER: i64 = 100;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scale {
     pub(super) rate: i64,
+    /// A tick is so many nanoseconds, as a fraction in lowest terms: one division is enough.
+    per_tick: (i64, i64),
     /// The shortest packet in ticks.
     pub(super) shortest: i64,
     /// The longest.
@@ -31,13 +33,26 @@ impl Scale {
     pub(super) fn new(clock_rate: u32) -> Self {
         let rate = i64::from(clock_rate).max(1);
         let shortest = (rate / 400).max(1);
-        Self { rate, shortest, longest: (rate * 120 / 1_000).max(shortest) }
+        let common = gcd(SECOND, rate);
+        let per_tick = (SECOND / common, rate / common);
+        Self { rate, per_tick, shortest, longest: (rate * 120 / 1_000).max(shortest) }
     }
 
     pub(super) fn nanos(self, ticks: i64) -> i64 {
-        let (whole, part) = (ticks.div_euclid(self.rate), ticks.rem_euclid(self.rate));
-        whole.saturating_mul(SECOND).saturating_add(part * SECOND / self.rate)
+        let (nanos, ticks_of) = self.per_tick;
+        if let Some(product) = ticks.checked_mul(nanos) {
+            return product.div_euclid(ticks_of);
+        }
+        // Of centuries.
+        let nanos = i128::from(ticks) * i128::from(nanos);
+        let nanos = nanos.div_euclid(i128::from(ticks_of));
+        nanos.clamp(i64::MIN.into(), i64::MAX.into()) as i64
     }
+}
+
+/// The greatest common divisor (Euclid).
+const fn gcd(a: i64, b: i64) -> i64 {
+    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 /// What is known about the stream since it started, on a timeline of ticks that do not wrap.

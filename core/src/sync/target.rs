@@ -48,6 +48,8 @@ pub struct DelayTarget {
     fast: Histogram,
     /// The least transit of each of the last intervals, that of interval `n` at `n` modulo their number.
     fastest: [Option<i64>; INTERVALS],
+    /// The least of these.
+    least: Option<i64>,
     /// The first arrival, where the intervals are counted from.
     origin: Option<i64>,
     interval: i64,
@@ -90,6 +92,7 @@ impl DelayTarget {
             slow: Histogram::new(tuning.memory, interval),
             fast: Histogram::new(tuning.recent, interval),
             fastest: [None; INTERVALS],
+            least: None,
             origin: None,
             interval: 0,
             peak: None,
@@ -117,7 +120,9 @@ impl DelayTarget {
         let transit = arrived.saturating_sub(media);
         let fastest = &mut self.fastest[slot(self.interval)];
         *fastest = Some(fastest.map_or(transit, |least| least.min(transit)));
-        let delay = transit.saturating_sub(self.fastest().unwrap_or(transit));
+        let least = self.least.map_or(transit, |least| least.min(transit));
+        self.least = Some(least);
+        let delay = transit.saturating_sub(least);
         self.succeed(media, delay);
         if overtaken {
             self.count(delay);
@@ -136,6 +141,7 @@ impl DelayTarget {
     /// the same network.
     pub fn restart(&mut self) {
         self.fastest = [None; INTERVALS];
+        self.least = None;
         (self.newest, self.peak, self.last) = (i64::MIN, None, [0; SUCCESSION]);
         self.slice = i64::MIN;
     }
@@ -154,7 +160,7 @@ impl DelayTarget {
 
     /// The least transit of the last second, in nanoseconds; `None` before the first packet.
     pub fn fastest(&self) -> Option<i64> {
-        self.fastest.iter().flatten().copied().min()
+        self.least
     }
 
     /// Puts a delay among the last ones.
@@ -201,6 +207,7 @@ impl DelayTarget {
         for ago in 0..passed.min(INTERVALS as i64) {
             self.fastest[slot(interval - ago)] = None;
         }
+        self.least = self.fastest.iter().flatten().copied().min();
         if let (Some(before), Some(since)) = (before, self.fastest()) {
             let longer = since.saturating_sub(before);
             if longer >= LONGER {
