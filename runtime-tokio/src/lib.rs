@@ -33,6 +33,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
+#[cfg(feature = "opus")]
+pub use rtcmesh_core::transport::OpusVoice;
 pub use rtcmesh_core::transport::{
     AudioData, AudioFrame, BroadcastStats, CaptureTime, ClosedBy, Event, Media, Metrics,
     PeerCounters, PeerInfo, PeerState, Quality, SyncInfo, VideoTiming,

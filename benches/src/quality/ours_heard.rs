@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use rtcmesh_core::codec::{AudioDecoder, Channels, OpusDecoder, opus_packet_has_fec};
+use rtcmesh_core::codec::{AudioDecoder, Channels, OpusDecoder};
 use rtcmesh_core::sync::{
     AudioRenderer, Decode, JitterBuffer, Packet, PlayoutConfig, PlayoutTuning,
 };
@@ -79,12 +79,20 @@ impl Decode<usize> for Decoder<'_> {
         self.decoder.conceal(duration(frames), out).ok()
     }
 
-    fn has_copy(&self, &n: &usize) -> bool {
-        self.stream.packets.get(n).is_some_and(|packet| opus_packet_has_fec(packet))
+    fn covers(&self, &n: &usize) -> usize {
+        let covered = self.stream.packets.get(n).map(|packet| self.decoder.recoverable(packet));
+        covered.map_or(0, |covered| covered.as_micros() as usize * 48 / 1_000)
     }
 
-    fn decode_copy(&mut self, &next: &usize, frames: usize, out: &mut [f32]) -> Option<usize> {
-        self.decoder.decode_fec(self.stream.packets.get(next)?, duration(frames), out).ok()
+    fn recover(
+        &mut self,
+        &next: &usize,
+        before: usize,
+        frames: usize,
+        out: &mut [f32],
+    ) -> Option<usize> {
+        let next = self.stream.packets.get(next)?;
+        self.decoder.recover(next, duration(before), duration(frames), out).ok()
     }
 }
 

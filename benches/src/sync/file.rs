@@ -14,11 +14,16 @@ const FRAMES: std::ops::RangeInclusive<f64> = 2.5..=120.0;
 /// What a trace must last at least, in milliseconds: the first 5 s do not count.
 const SHORTEST: f64 = 10_000.0;
 
+/// So many packets in succession of one length, that is not the others', prove that packets have it. Fewer are
+/// a coincidence of losses.
+const PROOF: usize = 25;
+
 /// Reads the trace in the file at `path`, with timestamps of `clock_rate` Hz. Its name is that of the file.
 ///
 /// Empty lines and those that begin with `#` do not count. Timestamps may wrap and come in any order; of one
 /// that is there twice the first counts, and those that are missing are lost packets. The length of a
-/// packet is the most frequent step, and delays count from the fastest transit in the file.
+/// packet is the most frequent step. Where it changes for good, packets count as several of a length that they
+/// have in common, which arrive together. Delays count from the fastest transit in the file.
 ///
 /// # Errors
 /// A message that names the file, the line where there is one, and what is wrong with it.
@@ -33,7 +38,7 @@ fn parse(name: String, lines: impl BufRead, clock_rate: u32) -> Result<Trace, St
     if clock_rate == 0 {
         return Err("the clock rate is 0 Hz".to_owned());
     }
-    let mut arrivals = BTreeMap::new();
+    let mut arrivals: Vec<(i64, f64)> = Vec::new();
     let mut last: Option<i64> = None;
     for (number, line) in (1_usize..).zip(lines.lines()) {
         let line = line.map_err(|error| format!("line {number}: {error}"))?;
@@ -46,11 +51,14 @@ fn parse(name: String, lines: impl BufRead, clock_rate: u32) -> Result<Trace, St
         let ticks = last
             .map_or(i64::from(rtp), |last| last + i64::from(rtp.wrapping_sub(last as u32) as i32));
         last = Some(ticks);
-        arrivals.entry(ticks).or_insert(arrival);
+        arrivals.push((ticks, arrival));
         if arrivals.len() as i64 > MOST {
             return Err(format!("line {number}: more than {MOST} packets"));
         }
     }
+    // Stable: of equal timestamps the first stays.
+    arrivals.sort_by_key(|(ticks, _)| *ticks);
+    arrivals.dedup_by_key(|(ticks, _)| *ticks);
     Packets { arrivals, rate: f64::from(clock_rate) / 1_000.0 }.trace(name)
 }
 
@@ -73,63 +81,109 @@ fn shown(text: &str) -> String {
     format!("{:?}", text.chars().take(60).collect::<String>())
 }
 
-/// The arrivals in milliseconds by their extended timestamp.
+/// What arrived, by extended timestamp, with the arrival in milliseconds.
 struct Packets {
-    arrivals: BTreeMap<i64, f64>,
+    arrivals: Vec<(i64, f64)>,
     /// Ticks per millisecond.
     rate: f64,
 }
 
 impl Packets {
     fn trace(self, name: String) -> Result<Trace, String> {
-        let step = self.step().ok_or("fewer than two packets with different timestamps")?;
-        let frame = step as f64 / self.rate;
-        if !FRAMES.contains(&frame) {
-            return Err(format!(
-                "packets of {frame:.3} ms (most timestamps step by {step}): expected 2.5 to 120 ms, is the clock rate right?"
-            ));
-        }
-        let (Some((&first, &began)), Some((&last, _))) =
-            (self.arrivals.first_key_value(), self.arrivals.last_key_value())
+        let steps: Vec<i64> = self.arrivals.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
+        let usual =
+            most_frequent(&steps).ok_or("fewer than two packets with different timestamps")?;
+        let lengths = lengths(&steps, usual);
+        let unit = self.unit(&lengths, usual);
+        let (Some(&(first, began)), Some(&(last, _))) =
+            (self.arrivals.first(), self.arrivals.last())
         else {
             return Err("no packets".to_owned());
         };
-        if (last - first) / step >= MOST {
+        if !FRAMES.contains(&(usual as f64 / self.rate)) {
             return Err(format!(
-                "timestamps from {first} to {last}: more than {MOST} packets of {step}"
+                "packets of {:.3} ms (most timestamps step by {usual}): expected 2.5 to 120 ms, is the clock rate right?",
+                usual as f64 / self.rate
+            ));
+        }
+        if (last - first) as f64 / unit >= MOST as f64 {
+            return Err(format!(
+                "timestamps from {first} to {last}: more than {MOST} packets of {unit}"
             ));
         }
         if ((last - first) as f64) < SHORTEST * self.rate {
             return Err("shorter than 10 s, of which the first 5 do not count".to_owned());
         }
-        let sent = |ticks: i64| (ticks - first) as f64 / self.rate;
-        let transit = |(ticks, arrival): (&i64, &f64)| arrival - began - sent(*ticks);
-        let base = self.arrivals.iter().map(transit).fold(f64::INFINITY, f64::min);
+        let sent = |ticks: f64| (ticks - first as f64) / self.rate;
         let mut packets: Vec<Sent> = Vec::new();
-        let mut before = first;
-        for (&ticks, &arrival) in &self.arrivals {
+        for (index, &(ticks, arrival)) in self.arrivals.iter().enumerate() {
+            let length = lengths.get(index).or(lengths.last()).copied().unwrap_or(usual);
+            let parts = (length as f64 / unit).round().max(1.0);
             // A step that is not a whole number of packets moves what follows.
-            let steps = ((ticks - before) as f64 / step as f64).round().max(1.0) as i64;
-            let missing = if packets.is_empty() { 0 } else { steps - 1 };
-            let pace = (ticks - before) as f64 / steps as f64;
-            for n in 1..=missing {
-                packets
-                    .push(Sent { sent: sent(before) + n as f64 * pace / self.rate, arrival: None });
+            let step = steps.get(index).map_or(length as f64, |step| *step as f64);
+            let all = (step / unit).round().max(parts);
+            for n in 0..all as usize {
+                let at = sent(ticks as f64 + n as f64 * step / all);
+                let there = n < parts as usize;
+                packets.push(Sent { sent: at, arrival: there.then_some(arrival - began) });
+                if index == steps.len() && n + 1 >= parts as usize {
+                    break;
+                }
             }
-            packets.push(Sent { sent: sent(ticks), arrival: Some(arrival - began - base) });
-            before = ticks;
         }
-        Ok(Trace { name, frame, base: 0.0, phase: 0.0, packets })
+        let transits = packets.iter().filter_map(|packet| Some(packet.arrival? - packet.sent));
+        let base = transits.fold(f64::INFINITY, f64::min);
+        for packet in &mut packets {
+            packet.arrival = packet.arrival.map(|arrival| arrival - base);
+        }
+        Ok(Trace { name, frame: unit / self.rate, base: 0.0, phase: 0.0, packets })
     }
 
-    /// The most frequent step of the timestamps, the least of several.
-    fn step(&self) -> Option<i64> {
-        let mut steps = BTreeMap::new();
-        for (before, after) in self.arrivals.keys().zip(self.arrivals.keys().skip(1)) {
-            *steps.entry(after - before).or_insert(0_usize) += 1;
+    /// What all packets are multiples of, in ticks: their usual length in the mean, which need not be whole,
+    /// where they have no other.
+    fn unit(&self, lengths: &[i64], usual: i64) -> f64 {
+        let common = lengths.iter().fold(usual, |common, length| divisor(common, *length));
+        if common < usual {
+            let short = (common as f64) < FRAMES.start() * self.rate;
+            return if short { usual as f64 } else { common as f64 };
         }
-        steps.into_iter().max_by_key(|&(step, count)| (count, -step)).map(|(step, _)| step)
+        let (mut sum, mut count) = (0, 0_usize);
+        for pair in self.arrivals.windows(2) {
+            let step = pair[1].0 - pair[0].0;
+            if (step - usual).abs() * 50 <= usual {
+                (sum, count) = (sum + step, count + 1);
+            }
+        }
+        sum as f64 / count.max(1) as f64
     }
+}
+
+/// The most frequent step, the least of several.
+fn most_frequent(steps: &[i64]) -> Option<i64> {
+    let mut counts = BTreeMap::new();
+    for step in steps {
+        *counts.entry(*step).or_insert(0_usize) += 1;
+    }
+    counts.into_iter().max_by_key(|&(step, count)| (count, -step)).map(|(step, _)| step)
+}
+
+/// How long the packet before each step is: as the step where enough of its kind follow each other, else as the
+/// packet before.
+fn lengths(steps: &[i64], usual: i64) -> Vec<i64> {
+    let mut lengths = Vec::with_capacity(steps.len());
+    let mut length = usual;
+    for run in steps.chunk_by(|a, b| a == b) {
+        if run.len() >= PROOF {
+            length = run[0];
+        }
+        lengths.extend(run.iter().map(|_| length));
+    }
+    lengths
+}
+
+/// The greatest common divisor.
+fn divisor(a: i64, b: i64) -> i64 {
+    if b == 0 { a } else { divisor(b, a % b) }
 }
 
 #[cfg(test)]
@@ -172,6 +226,50 @@ mod tests {
         let trace = parsed(&some).unwrap();
         assert_eq!(trace.packets.len(), 1_200 + 1);
         assert!((trace.captured(601.0 * 20.0) - 12_010.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn clocks_and_packets_of_any_usual_kind_are_read() {
+        for rate in [8_000_u32, 16_000, 44_100, 48_000, 90_000] {
+            for millis in [2.5, 5.0, 10.0, 20.0, 40.0, 60.0] {
+                // Of 44.1 kHz some are no whole number of samples: timestamps are rounded then.
+                let ticks = |n: u32| (f64::from(n) * millis * f64::from(rate) / 1e3) as u32;
+                let line = |n: u32| format!("{} {}\r", f64::from(n) * millis, ticks(n));
+                let lines: Vec<_> = (0..6_000).filter(|n| n % 100 != 7).map(line).collect();
+                let trace = parse(String::new(), lines.join("\n").as_bytes(), rate).unwrap();
+                let name = format!("{millis} ms at {rate}");
+                assert!((trace.frame - millis).abs() < millis * 1e-3, "{name}: {}", trace.frame);
+                assert_eq!(trace.packets.len(), 6_000, "{name}");
+                let lost = |n: usize| trace.packets[n].arrival.is_none();
+                assert!((0..6_000).all(|n| lost(n) == (n % 100 == 7)), "{name}");
+                let last = trace.packets[5_999].sent;
+                assert!((last - 5_999.0 * trace.frame).abs() < 1.0, "{name}: {last}");
+            }
+        }
+    }
+
+    #[test]
+    fn packets_that_change_their_length_are_divided() {
+        let mut lines = lines(0, 500);
+        let after = |n: u32| format!("{} {}", 11_040 + 60 * n, 960 * 500 + 2_880 * n);
+        lines.extend((0..200).filter(|n| *n != 50).map(after));
+        let trace = parsed(&lines).unwrap();
+        assert_eq!((trace.frame, trace.packets.len()), (20.0, 500 + 3 * 200));
+        for (n, packet) in trace.packets.iter().enumerate() {
+            assert!((packet.sent - n as f64 * 20.0).abs() < 1e-6, "{n}");
+            let lost = (650..653).contains(&n);
+            assert_eq!(packet.arrival.is_none(), lost, "{n}");
+        }
+        // They arrive together, when the last of them is due.
+        assert_eq!(trace.packets[503].arrival, trace.packets[505].arrival);
+        assert!((trace.packets[505].arrival.unwrap() - trace.packets[505].sent).abs() < 1.0);
+
+        // To shorter ones.
+        let mut lines = self::lines(0, 500);
+        lines.extend((0..500).map(|n| format!("{} {}", 11_000 + 10 * n, 960 * 500 + 480 * n)));
+        let trace = parsed(&lines).unwrap();
+        assert_eq!((trace.frame, trace.packets.len()), (10.0, 1_500));
+        assert!(trace.packets.iter().all(|packet| packet.arrival.is_some()));
     }
 
     #[test]

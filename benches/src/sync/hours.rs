@@ -84,11 +84,11 @@ impl Decode<u64> for Voice {
         Self::say(out.get_mut(..frames)?, self.next * 960)
     }
 
-    fn has_copy(&self, _: &u64) -> bool {
-        false
+    fn covers(&self, _: &u64) -> usize {
+        0
     }
 
-    fn decode_copy(&mut self, _: &u64, _: usize, _: &mut [f32]) -> Option<usize> {
+    fn recover(&mut self, _: &u64, _: usize, _: usize, _: &mut [f32]) -> Option<usize> {
         None
     }
 }

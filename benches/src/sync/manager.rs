@@ -60,7 +60,7 @@ impl Fed {
             if self.with_video {
                 self.video(n, arrived);
             }
-            if n % 250 == 0 {
+            if n.is_multiple_of(250) {
                 self.reports(n, arrived);
             }
             while let Pop::Frame { .. } | Pop::Conceal { .. } = self.sync.pop_audio(arrived) {

@@ -48,6 +48,7 @@ impl Policy for Adaptive {
         let at = Situation {
             delay,
             target: self.target.target(),
+            usual: self.target.usual(),
             ready: nanos(view.ready),
             gap: view.gap.map(nanos),
             concealed: nanos(view.made_up),

@@ -116,11 +116,11 @@ impl Decode<usize> for Speaker<'_> {
         Some(frames)
     }
 
-    fn has_copy(&self, _: &usize) -> bool {
-        false
+    fn covers(&self, _: &usize) -> usize {
+        0
     }
 
-    fn decode_copy(&mut self, _: &usize, _: usize, _: &mut [f32]) -> Option<usize> {
+    fn recover(&mut self, _: &usize, _: usize, _: usize, _: &mut [f32]) -> Option<usize> {
         None
     }
 }

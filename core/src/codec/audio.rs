@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::CodecError;
+use super::packet::{opus_packet_duration, opus_packet_has_fec};
 use super::settings::{Channels, OpusSettings};
 use crate::error::ConfigError;
 
@@ -68,6 +69,34 @@ pub trait AudioDecoder: Send {
         duration: Duration,
         out: &mut [f32],
     ) -> Result<usize, CodecError>;
+
+    /// How much of what came before a packet can be recovered from it: what [`Self::recover`] takes. 0 where
+    /// nothing can, else at least as much as the packet is long.
+    fn recoverable(&self, next: &[u8]) -> Duration {
+        let length = opus_packet_duration(next).filter(|_| opus_packet_has_fec(next));
+        length.unwrap_or_default()
+    }
+
+    /// Recovers the `duration` that began so much `before` the start of `next`, of what was lost up to there
+    /// (`before` is at least `duration`). Both are multiples of 2.5 ms, at best of 10 ms. Where `next` does not
+    /// reach back so far it is made up. What is lost between is to be recovered after that, and `next` itself
+    /// decoded as usual.
+    ///
+    /// # Errors
+    ///
+    /// As [`AudioDecoder::decode_fec`].
+    fn recover(
+        &mut self,
+        next: &[u8],
+        before: Duration,
+        duration: Duration,
+        out: &mut [f32],
+    ) -> Result<usize, CodecError> {
+        if before == duration {
+            return self.decode_fec(next, duration, out);
+        }
+        self.conceal(duration, out)
+    }
 
     /// Makes up a lost `duration` from what was played before; it fades out when repeated.
     ///

@@ -5,6 +5,8 @@
 //! `opus`, which bundles libopus.
 
 mod audio;
+#[cfg(feature = "dred")]
+mod dred;
 mod error;
 #[cfg(feature = "opus")]
 mod input;

@@ -6,8 +6,13 @@ use std::time::Duration;
 use opusic_c::{Bitrate, Decoder, Encoder, ErrorCode, InbandFec, SampleRate};
 
 use super::audio::{AudioDecoder, AudioEncoder, OPUS_RATE};
+#[cfg(feature = "dred")]
+use super::dred::{self, Redundancy};
 use super::error::CodecError;
+#[cfg(feature = "dred")]
+use super::packet::{opus_packet_duration, opus_packet_has_fec};
 use super::settings::{Application, Channels, OpusSettings};
+use crate::config::Concealment;
 use crate::error::ConfigError;
 
 fn native_channels(channels: Channels) -> opusic_c::Channels {
@@ -57,6 +62,8 @@ impl OpusEncoder {
         native.set_bitrate(Bitrate::Value(settings.bitrate)).map_err(refused("bitrate"))?;
         native.set_complexity(settings.complexity).map_err(refused("complexity"))?;
         native.set_inband_fec(fec).map_err(refused("fec"))?;
+        #[cfg(feature = "dred")]
+        native.set_dred_duration((settings.dred_ms / 10) as u8).map_err(refused("dred_ms"))?;
         native.set_dtx(settings.dtx).map_err(refused("dtx"))?;
         native
             .set_packet_loss(settings.expected_loss_percent)
@@ -114,9 +121,22 @@ impl fmt::Debug for OpusEncoder {
     }
 }
 
+#[cfg(not(feature = "dred"))]
+type Native = Decoder;
+#[cfg(feature = "dred")]
+type Native = opusic_c::dred::Dred;
+
+/// The decoder's complexity from which on libopus conceals by its networks, if it has them; with more it
+/// would improve what was not lost, by networks that are not built in.
+#[cfg(feature = "dred")]
+const DEEP: u8 = 5;
+
 /// An Opus decoder.
+///
+/// With the feature `dred` it recovers losses from deep redundancy, wherever a packet carries some, beside
+/// in-band FEC; it then takes some 100 kB instead of 30.
 pub struct OpusDecoder {
-    native: Decoder,
+    native: Native,
     channels: Channels,
 }
 
@@ -128,8 +148,32 @@ impl OpusDecoder {
     /// [`CodecError::Backend`] when there is no memory for it.
     pub fn new(channels: Channels) -> Result<Self, CodecError> {
         let native = Decoder::new(native_channels(channels), SampleRate::Hz48000)
+            .and_then(native)
             .map_err(backend("creating an Opus decoder"))?;
         Ok(Self { native, channels })
+    }
+
+    /// Changes how losses are made up. Without the feature `dred` [`Concealment::Deep`] is the same as
+    /// [`Concealment::Classic`].
+    #[cfg_attr(not(feature = "dred"), expect(unused_variables))]
+    pub fn set_concealment(&mut self, concealment: Concealment) {
+        #[cfg(feature = "dred")]
+        self.set_complexity(if concealment == Concealment::Deep { DEEP } else { 0 });
+    }
+
+    #[cfg(feature = "dred")]
+    fn set_complexity(&mut self, complexity: u8) {
+        // It is within its bounds, and nothing else can be wrong with it.
+        if self.native().set_complexity(complexity).is_err() {
+            tracing::warn!(complexity, "libopus refused the complexity of a decoder");
+        }
+    }
+
+    fn native(&mut self) -> &mut Decoder {
+        #[cfg(feature = "dred")]
+        return self.native.decoder_mut();
+        #[cfg(not(feature = "dred"))]
+        &mut self.native
     }
 
     /// The part of `out` that `duration` fills.
@@ -151,6 +195,21 @@ impl OpusDecoder {
     }
 }
 
+#[cfg(not(feature = "dred"))]
+fn native(decoder: Decoder) -> Result<Native, ErrorCode> {
+    Ok(decoder)
+}
+
+#[cfg(feature = "dred")]
+fn native(decoder: Decoder) -> Result<Native, ErrorCode> {
+    use opusic_c::dred::{DRED_PACKET_SIZE, Dred, dred_packet_size};
+    // The binding makes as much room as its constant says, whatever libopus it was linked with.
+    if dred_packet_size() > DRED_PACKET_SIZE {
+        return Err(ErrorCode::Internal);
+    }
+    Dred::new(decoder)
+}
+
 fn bad_packet(packet: &[u8]) -> impl Fn(ErrorCode) -> CodecError {
     let size = packet.len();
     move |code| CodecError::InvalidPacket { size, reason: code.message() }
@@ -166,7 +225,7 @@ impl AudioDecoder for OpusDecoder {
         if packet.is_empty() {
             return Err(CodecError::InvalidPacket { size: 0, reason: "a packet has bytes" });
         }
-        self.native.decode_float_to_slice(packet, out, false).map_err(bad_packet(packet))
+        self.native().decode_float_to_slice(packet, out, false).map_err(bad_packet(packet))
     }
 
     fn decode_fec(
@@ -179,17 +238,49 @@ impl AudioDecoder for OpusDecoder {
         if next.is_empty() {
             return Err(CodecError::InvalidPacket { size: 0, reason: "a packet has bytes" });
         }
-        self.native.decode_float_to_slice(next, room, true).map_err(bad_packet(next))
+        self.native().decode_float_to_slice(next, room, true).map_err(bad_packet(next))
+    }
+
+    #[cfg(feature = "dred")]
+    fn recoverable(&self, next: &[u8]) -> Duration {
+        let copy = opus_packet_duration(next).filter(|_| opus_packet_has_fec(next));
+        let reach = Redundancy::find(next).map(|found| found.reach()).unwrap_or_default();
+        let length = opus_packet_duration(next).unwrap_or(Duration::MAX);
+        let reach = if reach >= length { reach } else { Duration::ZERO };
+        reach.max(copy.unwrap_or_default())
+    }
+
+    #[cfg(feature = "dred")]
+    fn recover(
+        &mut self,
+        next: &[u8],
+        before: Duration,
+        duration: Duration,
+        out: &mut [f32],
+    ) -> Result<usize, CodecError> {
+        // The copy is a worse recording; redundancy describes how it sounded.
+        let last = before == duration && Some(duration) == opus_packet_duration(next);
+        if last && opus_packet_has_fec(next) {
+            return self.decode_fec(next, duration, out);
+        }
+        let mut packet = [0; dred::MAX_BYTES];
+        let shift = before.saturating_sub(duration);
+        let size = Redundancy::find(next).and_then(|found| found.shifted(shift, &mut packet));
+        let Some(packet) = size.and_then(|size| packet.get(..size)) else {
+            return self.conceal(duration, out);
+        };
+        let room = self.room_for(duration, out)?;
+        self.native.decode_float_to_slice(packet, room).map_err(bad_packet(packet))
     }
 
     fn conceal(&mut self, duration: Duration, out: &mut [f32]) -> Result<usize, CodecError> {
         let room = self.room_for(duration, out)?;
-        self.native.decode_float_to_slice(&[], room, false).map_err(backend("concealing a loss"))
+        self.native().decode_float_to_slice(&[], room, false).map_err(backend("concealing a loss"))
     }
 
     fn reset(&mut self) {
         // The control call that resets has no way to fail on a live decoder; a new one would do the same.
-        if self.native.reset().is_err() {
+        if self.native().reset().is_err() {
             tracing::warn!("libopus refused to reset a decoder");
         }
     }

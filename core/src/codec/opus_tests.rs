@@ -182,6 +182,120 @@ fn impossible_durations_are_refused() {
     assert!(decoder.decode_fec(&[], FRAME, &mut out).is_err());
 }
 
+#[cfg(feature = "dred")]
+mod deep {
+    use super::*;
+    use crate::config::Concealment;
+
+    /// How far the levels at 40 frequencies are from each other, in the root mean square of dB over all frames
+    /// of 20 ms.
+    fn spectral_distance(heard: &[f32], sent: &[f32]) -> f64 {
+        let level = |frame: &[f32], hz: u32| {
+            10.0 * (peak_at(frame, f64::from(hz), 48_000).powi(2) + 1e-8).log10()
+        };
+        let frames = heard.chunks_exact(960).zip(sent.chunks_exact(960));
+        let squares: Vec<f64> = frames
+            .flat_map(|(a, b)| {
+                (1..=40).map(move |n| (level(a, 100 * n) - level(b, 100 * n)).powi(2))
+            })
+            .collect();
+        (squares.iter().sum::<f64>() / squares.len() as f64).sqrt()
+    }
+
+    #[derive(Clone, Copy, PartialEq, Debug)]
+    enum By {
+        Guess,
+        DeepGuess,
+        Redundancy,
+    }
+
+    /// The distance over bursts of so many packets, and the packets' own frames behind them.
+    fn distance(settings: &OpusSettings, burst: usize, by: By) -> f64 {
+        let sent = speech(48_000 * 4);
+        let packets = packets(settings, &sent);
+        let whole = decoded(Channels::Mono, &packets);
+        let (mut heard, mut truth) = (Vec::new(), Vec::new());
+        for first in (20..180).step_by(16) {
+            let mut decoder = OpusDecoder::new(Channels::Mono).unwrap();
+            if by == By::DeepGuess {
+                decoder.set_concealment(Concealment::Deep);
+            }
+            let mut out = [0.0; MAX_PACKET_SAMPLES];
+            for packet in &packets[first - 15..first] {
+                decoder.decode(packet, &mut out).unwrap();
+            }
+            let next = &packets[first + burst];
+            if by == By::Redundancy {
+                let reach = decoder.recoverable(next);
+                assert!(reach >= FRAME * burst as u32, "{reach:?}");
+            }
+            for left in (1..=burst as u32).rev() {
+                let count = match by {
+                    By::Redundancy => decoder.recover(next, FRAME * left, FRAME, &mut out),
+                    _ => decoder.conceal(FRAME, &mut out),
+                };
+                assert_eq!(count, Ok(960));
+                heard.extend_from_slice(&out[..960]);
+            }
+            truth.extend_from_slice(&whole[first * 960..(first + burst) * 960]);
+            decoder.decode(next, &mut out).unwrap();
+        }
+        spectral_distance(&heard, &truth)
+    }
+
+    #[test]
+    fn redundancy_tells_how_a_burst_of_losses_sounded() {
+        let settings = settings(|s| {
+            (s.dred_ms, s.bitrate, s.fec, s.expected_loss_percent) = (200, 48_000, false, 20);
+        });
+        for burst in [3, 4, 5] {
+            let [guess, deep, redundancy] =
+                [By::Guess, By::DeepGuess, By::Redundancy].map(|by| distance(&settings, burst, by));
+            assert!(redundancy < 0.8 * guess, "{burst} lost: {redundancy} against {guess} dB");
+            assert!(redundancy < deep, "{burst} lost: {redundancy} against {deep} dB");
+        }
+    }
+
+    #[test]
+    fn a_hole_can_be_recovered_in_pieces_of_any_10_ms() {
+        let settings = settings(|s| {
+            (s.dred_ms, s.bitrate, s.fec, s.expected_loss_percent) = (300, 64_000, false, 20);
+        });
+        let packets = packets(&settings, &speech(48_000));
+        let mut out = [0.0; MAX_PACKET_SAMPLES];
+        for pieces in [vec![230], vec![120, 110], vec![10; 23], vec![100, 30, 60, 40]] {
+            let mut decoder = OpusDecoder::new(Channels::Mono).unwrap();
+            for packet in &packets[..28] {
+                decoder.decode(packet, &mut out).unwrap();
+            }
+            let mut left = 230;
+            for piece in pieces {
+                let millis = Duration::from_millis;
+                let result = decoder.recover(&packets[40], millis(left), millis(piece), &mut out);
+                let expected = match piece {
+                    230 => Err(CodecError::InvalidDuration(millis(230))),
+                    piece => Ok(piece as usize * 48),
+                };
+                assert_eq!(result, expected);
+                left -= piece;
+            }
+            decoder.decode(&packets[40], &mut out).unwrap();
+            assert!(rms(&out[..960]) > 0.01);
+        }
+    }
+
+    #[test]
+    fn what_does_not_reach_back_so_far_is_made_up() {
+        let plain = packets(&OpusSettings::default(), &speech(48_000));
+        let mut decoder = OpusDecoder::new(Channels::Mono).unwrap();
+        let mut out = [0.0; MAX_PACKET_SAMPLES];
+        decoder.decode(&plain[19], &mut out).unwrap();
+        assert_eq!(decoder.recover(&plain[25], FRAME * 5, FRAME, &mut out), Ok(960));
+        assert!(decoder.recover(&plain[25], FRAME * 5, FRAME * 7, &mut out).is_err());
+        assert!(decoder.recover(&[], FRAME * 5, FRAME, &mut out).is_ok());
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
@@ -190,18 +304,28 @@ proptest! {
     fn hostile_packets_do_no_harm(
         stereo: bool,
         steps in prop::collection::vec(
-            (0..3_u8, prop::collection::vec(any::<u8>(), 0..200), 1..60_u64),
+            (0..4_u8, any::<bool>(), prop::collection::vec(any::<u8>(), 0..200), 1..60_u64),
             1..12,
         ),
     ) {
         let channels = if stereo { Channels::Stereo } else { Channels::Mono };
         let mut decoder = OpusDecoder::new(channels).unwrap();
         let mut out = vec![0.0; MAX_PACKET_SAMPLES * channels.count()];
-        for (what, bytes, steps) in steps {
+        for (what, redundant, mut bytes, steps) in steps {
+            if redundant {
+                // Anything as deep redundancy.
+                let padding = bytes.len() as u8 + 3;
+                bytes.splice(..0, [0x4b, 0x41, padding, 252, b'D', 12]);
+            }
             let duration = Duration::from_micros(steps * 2_500);
             let result = match what {
                 0 => decoder.decode(&bytes, &mut out),
                 1 => decoder.decode_fec(&bytes, duration, &mut out),
+                2 => {
+                    let reach = decoder.recoverable(&bytes);
+                    prop_assert!(reach <= Duration::from_millis(230));
+                    decoder.recover(&bytes, reach.max(duration), duration, &mut out)
+                }
                 _ => decoder.conceal(duration, &mut out),
             };
             if let Ok(count) = result {

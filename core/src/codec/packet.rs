@@ -78,6 +78,13 @@ fn frame_length(packet: &[u8], at: usize) -> Option<(usize, usize)> {
     Some((second * 4 + first, at + 2))
 }
 
+/// How much audio each frame of a packet is (table 2).
+#[cfg(feature = "dred")]
+pub(super) fn frame_duration(packet: &[u8]) -> Option<Duration> {
+    let toc = Toc(*packet.first()?);
+    Some(Duration::from_micros(u64::from(toc.frame_tenths()) * 100))
+}
+
 /// The bytes of the first frame of a packet (RFC 6716, sections 3.2.2 to 3.2.5). `None`: malformed.
 fn first_frame(packet: &[u8]) -> Option<&[u8]> {
     let code = packet.first()? & 0b11;
@@ -96,23 +103,9 @@ fn first_frame(packet: &[u8]) -> Option<&[u8]> {
 
 /// The first frame of a packet of code 3: frame count byte, padding, then lengths (if VBR) and frames.
 fn first_of_many(packet: &[u8]) -> Option<&[u8]> {
-    let header = *packet.get(1)?;
-    let (vbr, padded) = (header & 0x80 != 0, header & 0x40 != 0);
+    let vbr = *packet.get(1)? & 0x80 != 0;
     let count = usize::try_from(frame_count(packet)?).ok()?;
-    let mut start = 2;
-    let mut padding = 0;
-    if padded {
-        loop {
-            let byte = usize::from(*packet.get(start)?);
-            start += 1;
-            if byte < 255 {
-                padding += byte;
-                break;
-            }
-            padding += 254;
-        }
-    }
-    let end = packet.len().checked_sub(padding)?;
+    let (mut start, end) = frames_of_many(packet)?;
     if !vbr {
         let length = end.checked_sub(start)?;
         return (length % count == 0)
@@ -130,6 +123,36 @@ fn first_of_many(packet: &[u8]) -> Option<&[u8]> {
         Some(_) => None,
         None => packet.get(start..end),
     }
+}
+
+/// Where the frames of a packet of code 3 begin, or their lengths, and where its padding begins
+/// (RFC 6716, section 3.2.5).
+fn frames_of_many(packet: &[u8]) -> Option<(usize, usize)> {
+    let padded = *packet.get(1)? & 0x40 != 0;
+    let mut start = 2;
+    let mut padding = 0;
+    if padded {
+        loop {
+            let byte = usize::from(*packet.get(start)?);
+            start += 1;
+            if byte < 255 {
+                padding += byte;
+                break;
+            }
+            padding += 254;
+        }
+    }
+    let end = packet.len().checked_sub(padding)?;
+    (start <= end).then_some((start, end))
+}
+
+/// The padding of a packet: of code 3 alone (RFC 6716, section 3.2.5). `None`: malformed, or without.
+#[cfg(feature = "dred")]
+pub(super) fn padding(packet: &[u8]) -> Option<&[u8]> {
+    if packet.first()? & 0b11 != 3 {
+        return None;
+    }
+    packet.get(frames_of_many(packet)?.1..)
 }
 
 /// Whether an Opus packet carries a copy of its predecessor (in-band FEC, LBRR).

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::audio::OPUS_RATE;
+use crate::config::check_dred;
 use crate::error::ConfigError;
 
 /// How many channels a stream of samples has.
@@ -61,6 +62,11 @@ pub struct OpusSettings {
     pub dtx: bool,
     /// The loss to prepare for, 0 to 100 percent. FEC needs more than 0 to be used at all.
     pub expected_loss_percent: u8,
+    /// How much of the past each packet carries as deep redundancy (DRED,
+    /// draft-ietf-mlcodec-opus-dred), in milliseconds: 0 (none, the default) to 1 040, a multiple of 10.
+    /// More than 0 needs the feature `dred`. It takes its bits from the bitrate, in proportion to the
+    /// expected loss, and none where they do not suffice for 80 ms: see [`crate::config::AudioSettings`].
+    pub dred_ms: u16,
     /// How many channels are encoded.
     pub channels: Channels,
     /// What the encoder optimises for.
@@ -79,6 +85,7 @@ impl Default for OpusSettings {
             fec: true,
             dtx: false,
             expected_loss_percent: 10,
+            dred_ms: 0,
             channels: Channels::Mono,
             application: Application::Voip,
             frame_duration: Duration::from_millis(20),
@@ -111,6 +118,7 @@ impl OpusSettings {
                 format!("{} is not within 0 to 100", self.expected_loss_percent),
             ));
         }
+        check_dred("dred_ms", self.dred_ms)?;
         if ![10, 20, 40, 60].map(Duration::from_millis).contains(&self.frame_duration) {
             return Err(ConfigError::new(
                 "frame_duration",
@@ -146,6 +154,10 @@ mod tests {
         assert_eq!(field_of(|s| s.bitrate = 510_001), Some("bitrate"));
         assert_eq!(field_of(|s| s.complexity = 11), Some("complexity"));
         assert_eq!(field_of(|s| s.expected_loss_percent = 101), Some("expected_loss_percent"));
+        assert_eq!(field_of(|s| s.dred_ms = 15), Some("dred_ms"));
+        assert_eq!(field_of(|s| s.dred_ms = 1_050), Some("dred_ms"));
+        let missing = (!cfg!(feature = "dred")).then_some("dred_ms");
+        assert_eq!(field_of(|s| s.dred_ms = 1_040), missing);
         let odd = Duration::from_millis(25);
         assert_eq!(field_of(|s| s.frame_duration = odd), Some("frame_duration"));
         assert_eq!(field_of(|s| s.frame_duration = Duration::from_millis(60)), None);

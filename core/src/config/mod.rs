@@ -13,8 +13,10 @@ use crate::error::{ConfigError, within};
 use crate::id::PeerId;
 
 pub use ice::{IcePolicy, TurnServer};
+pub(crate) use media::check_dred;
 pub use media::{
-    AudioSettings, DataChannelMode, Playout, PlayoutPreference, ReceivedAudio, VideoSettings,
+    AudioSettings, Concealment, DataChannelMode, Playout, PlayoutPreference, ReceivedAudio,
+    VideoSettings,
 };
 pub use patch::ConfigPatch;
 

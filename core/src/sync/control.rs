@@ -1,6 +1,6 @@
 //! What to do with each piece of audio that is asked for.
 
-use super::tuning::{PlayoutTuning, nanos, within};
+use super::tuning::{PlayoutTuning, nanos};
 
 /// The longest packet, in nanoseconds: 120 ms, that of Opus (RFC 6716, section 3.2.5).
 const MAX_PACKET: i64 = 120_000_000;
@@ -13,6 +13,8 @@ pub struct Situation {
     pub delay: i64,
     /// How long that should be.
     pub target: i64,
+    /// How late packets often are ([`super::DelayTarget::usual`]).
+    pub usual: i64,
     /// How much audio is there without a gap.
     pub ready: i64,
     /// How much is missing behind that before there is more, if there is.
@@ -70,7 +72,6 @@ pub struct Control {
     hurry_above: i64,
     skip_above: i64,
     brink: i64,
-    brink_share: f64,
 }
 
 impl Control {
@@ -82,7 +83,6 @@ impl Control {
             hurry_above: nanos(tuning.hurry_above),
             skip_above: nanos(tuning.skip_above),
             brink: nanos(tuning.brink),
-            brink_share: within(tuning.brink_share, 1.0),
         }
     }
 
@@ -102,10 +102,9 @@ impl Control {
             return Step::Grow { least: 0 };
         }
         let last = at.gap.is_none() && ready - awaited == wanted;
-        let usual = ((at.target as f64 * self.brink_share) as i64).max(BRINK_FLOOR);
         let least = wanted - awaited;
         let late = at.delay.saturating_sub(ready);
-        if last && least <= self.brink && late >= usual {
+        if last && least <= self.brink && late >= at.usual.min(at.target).max(BRINK_FLOOR) {
             return Step::Grow { least };
         }
         // Whole pieces beyond the target, and what is of no use.

@@ -37,6 +37,17 @@ impl Histogram {
         self.total += self.weight;
     }
 
+    /// All that was counted was `less` nanoseconds less, in whole bins: what is below that counts as 0.
+    pub(super) fn lower(&mut self, less: i64) {
+        let bins = usize::try_from(less / BIN).unwrap_or(0).min(BINS - 1);
+        if bins > 0 {
+            let lowest = self.bins.iter().take(bins).sum::<f64>();
+            self.bins.copy_within(bins.., 0);
+            self.bins[BINS - bins..].fill(0.0);
+            self.bins[0] += lowest;
+        }
+    }
+
     /// Lets `intervals` pass.
     pub(super) fn forget(&mut self, intervals: i64) {
         self.weight *= self.growth.powi(intervals.clamp(0, 100) as i32);
@@ -49,22 +60,38 @@ impl Histogram {
         }
     }
 
+    /// What no more than `share` of what was counted exceeds, in nanoseconds, a multiple of [`BIN`]; 0 where
+    /// nothing was counted.
+    pub(super) fn exceeded_by(&self, share: f64) -> i64 {
+        let most = self.total * share;
+        let mut above = 0.0;
+        let beyond = self.bins.iter().rev().take_while(|weight| {
+            above += **weight;
+            above <= most
+        });
+        (BINS - beyond.count()) as i64 * BIN
+    }
+
     /// Where `delay + price * excess(delay)` is least, in nanoseconds, the excess being by how much a value
-    /// exceeds the delay in the mean. It is a multiple of [`BIN`], and no less for a higher price. `None`
-    /// where nothing was counted.
-    pub(super) fn cheapest(&self, price: f64) -> Option<i64> {
+    /// exceeds the delay in the mean, counting no more than `most` nanoseconds. It is a multiple of [`BIN`],
+    /// and no less for a higher price. `None` where nothing was counted.
+    pub(super) fn cheapest(&self, price: f64, most: i64) -> Option<i64> {
         if self.total <= 0.0 {
             return None;
         }
         let width = BIN as f64;
         let price = price / self.total;
+        let most = usize::try_from(most / BIN).unwrap_or(0).max(1);
         let (mut above, mut excess) = (0.0, 0.0);
         let mut best = (f64::INFINITY, 0);
+        let mut excesses = [0.0; BINS];
         for (edge, weight) in self.bins.iter().enumerate().rev() {
             // From the lower edge of this bin what is above lies a bin further off, what is in it half a bin.
             excess += width * (above + weight / 2.0);
             above += weight;
-            let cost = edge as f64 * width + price * excess;
+            excesses[edge] = excess;
+            let beyond = excesses.get(edge.saturating_add(most)).copied().unwrap_or(0.0);
+            let cost = edge as f64 * width + price * (excess - beyond);
             if cost <= best.0 {
                 best = (cost, edge);
             }
@@ -90,13 +117,24 @@ mod tests {
 
     #[test]
     fn the_cheapest_delay_covers_what_is_worth_it() {
-        assert_eq!(histogram(&[]).cheapest(1.0), None);
+        assert_eq!(histogram(&[]).cheapest(1.0, i64::MAX), None);
         // A value above is worth its price times its share for each nanosecond of delay.
         let rare = histogram(&[(10, 95), (301, 5)]);
         for (price, expected) in
             [(0.0, 0), (0.9, 0), (1.1, 10), (3.0, 12), (19.0, 12), (21.0, 300), (45.0, 302)]
         {
-            assert_eq!(rare.cheapest(price), Some(expected * MS), "at {price}");
+            assert_eq!(rare.cheapest(price, i64::MAX), Some(expected * MS), "at {price}");
+        }
+    }
+
+    #[test]
+    fn what_exceeds_by_more_counts_as_the_most() {
+        let rare = histogram(&[(10, 95), (301, 5)]);
+        // 290 ms for 5 % costs as much as 290 ms of delay at a price of 20, and 100 ms of 290 at one of 58.
+        for (most, price, expected) in
+            [(400, 21.0, 300), (100, 21.0, 12), (100, 56.0, 12), (100, 60.0, 302), (0, 60.0, 12)]
+        {
+            assert_eq!(rare.cheapest(price, most * MS), Some(expected * MS), "{most} at {price}");
         }
     }
 
@@ -106,7 +144,19 @@ mod tests {
         {
             let mut histogram = histogram(&[]);
             histogram.add(value);
-            assert_eq!(histogram.cheapest(1e6), Some(expected * MS), "{value}");
+            assert_eq!(histogram.cheapest(1e6, i64::MAX), Some(expected * MS), "{value}");
+        }
+    }
+
+    #[test]
+    fn what_is_lowered_keeps_its_weight() {
+        for (less, expected) in
+            [(i64::MIN, 302), (0, 302), (1, 302), (2 * MS, 300), (298 * MS, 4), (i64::MAX, 2)]
+        {
+            let mut histogram = histogram(&[(10, 20), (301, 5)]);
+            histogram.lower(less);
+            assert_eq!(histogram.cheapest(1e6, i64::MAX), Some(expected * MS), "{less}");
+            assert!((histogram.bins.iter().sum::<f64>() - histogram.total).abs() < 1e-9);
         }
     }
 
@@ -119,7 +169,7 @@ mod tests {
             histogram.forget(5);
             assert!(histogram.total.is_finite() && histogram.total > 0.0);
         }
-        assert_eq!(histogram.cheapest(100.0), Some(12 * MS));
+        assert_eq!(histogram.cheapest(100.0, i64::MAX), Some(12 * MS));
     }
 
     #[test]
@@ -129,7 +179,7 @@ mod tests {
         histogram.forget(5);
         histogram.add(50 * MS);
         // Of a total of 1 and 1/e the older is 27 %.
-        assert_eq!(histogram.cheapest(3.5), Some(52 * MS));
-        assert_eq!(histogram.cheapest(4.0), Some(100 * MS));
+        assert_eq!(histogram.cheapest(3.5, i64::MAX), Some(52 * MS));
+        assert_eq!(histogram.cheapest(4.0, i64::MAX), Some(100 * MS));
     }
 }

@@ -23,6 +23,11 @@ impl Bytes<'_> {
         *first
     }
 
+    /// True for one in `n` bytes.
+    fn one_in(&mut self, n: u8) -> bool {
+        self.byte().is_multiple_of(n)
+    }
+
     pub(super) fn number(&mut self) -> u64 {
         (0..8).fold(0, |number, _| number << 8 | u64::from(self.byte()))
     }
@@ -114,14 +119,14 @@ impl Run {
         let at = Duration::from_millis(20).saturating_mul(self.next as u32) + late;
         let arrived = self.start.checked_add(at).unwrap_or(self.start);
         self.now = self.now.max(arrived);
-        if bytes.byte() % 4 > 0 {
+        if !bytes.one_in(4) {
             let rtp = (sequence as u32).wrapping_mul(960);
             let dtx = bytes.byte() == 0;
             let payload = Arc::new([]);
             self.sync.insert_audio(Packet { sequence, rtp, duration: 960, dtx, arrived, payload });
         } else {
-            let (rtp, keyframe) = ((sequence as u32).wrapping_mul(1_800), bytes.byte() % 8 == 0);
-            let (contiguous, size) = (bytes.byte() % 8 > 0, bytes.small() as usize * 1_000);
+            let (rtp, keyframe) = ((sequence as u32).wrapping_mul(1_800), bytes.one_in(8));
+            let (contiguous, size) = (!bytes.one_in(8), bytes.small() as usize * 1_000);
             let payload = nothing();
             let packet =
                 VideoPacket { sequence, rtp, keyframe, contiguous, size, arrived, payload };
@@ -232,7 +237,7 @@ impl Run {
     }
 
     fn report(&mut self, bytes: &mut Bytes<'_>, near: bool) {
-        let medium = if bytes.byte() % 2 == 0 { Medium::Audio } else { Medium::Video };
+        let medium = if bytes.one_in(2) { Medium::Audio } else { Medium::Video };
         let (ntp, rtp) = if near {
             let millis = self.next * 20;
             let rate = if medium == Medium::Audio { 48 } else { 90 };

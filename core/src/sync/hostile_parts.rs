@@ -238,11 +238,11 @@ impl Decode<u8> for Odd {
         Self::say(5, out.get_mut(..frames)?)
     }
 
-    fn has_copy(&self, packet: &u8) -> bool {
-        packet % 3 == 0
+    fn covers(&self, packet: &u8) -> usize {
+        if packet.is_multiple_of(3) { usize::from(*packet) * 100 } else { 0 }
     }
 
-    fn decode_copy(&mut self, next: &u8, frames: usize, out: &mut [f32]) -> Option<usize> {
+    fn recover(&mut self, next: &u8, _: usize, frames: usize, out: &mut [f32]) -> Option<usize> {
         Self::say(next.wrapping_add(1), out.get_mut(..frames)?)
     }
 }

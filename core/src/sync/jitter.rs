@@ -65,10 +65,24 @@ pub(super) struct Held<T> {
 /// What has to happen next, and when.
 #[derive(Debug, Clone, Copy)]
 enum Next {
-    Play { due: i64 },
-    GiveUp { due: i64 },
-    Conceal { due: i64, ticks: i64, reason: ConcealReason },
-    Pause { due: i64 },
+    Play {
+        due: i64,
+    },
+    /// The next packet has the timestamp of the one before: it is no audio of its own.
+    Repeat {
+        due: i64,
+    },
+    GiveUp {
+        due: i64,
+    },
+    Conceal {
+        due: i64,
+        ticks: i64,
+        reason: ConcealReason,
+    },
+    Pause {
+        due: i64,
+    },
 }
 
 impl<T> JitterBuffer<T> {
@@ -116,7 +130,17 @@ impl<T> JitterBuffer<T> {
             (Some(target), Playout::Adaptive) => target.target(),
             _ => nanos(size),
         };
-        wanted.max(self.least).min(nanos(self.config.max.min(MAX_HOLD)))
+        wanted.max(self.least).min(self.longest())
+    }
+
+    /// The largest delay, in nanoseconds.
+    pub(super) fn longest(&self) -> i64 {
+        nanos(self.config.max.min(MAX_HOLD))
+    }
+
+    /// How late packets often are, in nanoseconds.
+    pub(super) fn usual(&self) -> i64 {
+        self.target.as_ref().map_or(0, |target| target.usual())
     }
 
     /// The fastest transit of late, in nanoseconds.
@@ -247,6 +271,11 @@ impl<T> JitterBuffer<T> {
                     self.take(false);
                     continue;
                 }
+                Next::Repeat { .. } => {
+                    self.pass(true);
+                    self.statistics.duplicates += 1;
+                    continue;
+                }
                 Next::Play { due } => self.play(origin, due),
                 Next::Conceal { due, ticks, reason } => self.conceal(origin, due, ticks, reason),
                 Next::Pause { .. } => self.pause().map(|rtp| Pop::Silence { rtp }),
@@ -288,6 +317,9 @@ impl<T> JitterBuffer<T> {
         }
         let (_, held) = first?;
         let due = self.due(stream, held.ticks).max(held.arrived);
+        if stream.repeats(held.ticks) {
+            return Some(Next::Repeat { due });
+        }
         if due.saturating_sub(stream.planned(held.ticks, self.scale)) > MAX_BEHIND {
             return Some(Next::GiveUp { due });
         }
@@ -304,8 +336,14 @@ impl<T> JitterBuffer<T> {
         let stream = self.stream.as_mut()?;
         let step = i64::from(packet.duration);
         let end = ticks.saturating_add(step);
-        stream.playing =
-            Some(Playing { end, concealed: 0, filled: i64::MIN, step, dtx: packet.dtx });
+        stream.playing = Some(Playing {
+            end,
+            start: ticks,
+            concealed: 0,
+            filled: i64::MIN,
+            step,
+            dtx: packet.dtx,
+        });
         let length = self.scale.nanos(step);
         self.earliest = due.saturating_add(length - length / FASTER);
         if let Some(wanted) = wanted {
@@ -332,6 +370,13 @@ impl<T> JitterBuffer<T> {
 
     /// Takes the first packet away, to be played or not.
     pub(super) fn take(&mut self, played: bool) -> Option<Held<T>> {
+        let held = self.pass(played)?;
+        self.statistics.late += u64::from(!played);
+        Some(held)
+    }
+
+    /// The same, not counted where it is not played.
+    pub(super) fn pass(&mut self, played: bool) -> Option<Held<T>> {
         let held = self.ring.pop_first()?;
         let stream = self.stream.as_mut()?;
         let sequence = held.packet.sequence;
@@ -348,7 +393,6 @@ impl<T> JitterBuffer<T> {
             *loss -= *loss / 64.0;
         } else {
             *loss += (1.0 - *loss) / 64.0;
-            self.statistics.late += 1;
         }
         Some(held)
     }
@@ -416,6 +460,7 @@ impl Next {
     const fn due(self) -> i64 {
         match self {
             Self::Play { due }
+            | Self::Repeat { due }
             | Self::GiveUp { due }
             | Self::Conceal { due, .. }
             | Self::Pause { due } => due,

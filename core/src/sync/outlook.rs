@@ -28,8 +28,13 @@ pub(super) struct Outlook {
 pub(super) enum Following {
     /// A packet.
     Packet,
-    /// The copy of a lost one, of so many ticks, inside the packet behind it.
-    Copy(u32),
+    /// What is missing, from the packet behind it.
+    Copy {
+        /// So many ticks before that packet it begins.
+        before: usize,
+        /// So many ticks of it are to be recovered first: at most 120 ms.
+        length: usize,
+    },
     /// Nothing that follows at once.
     Nothing,
 }
@@ -62,14 +67,20 @@ impl<T> JitterBuffer<T> {
             && let Some(stream) = &mut self.stream
         {
             let (end, step) = (first.ticks, first.packet.duration.into());
-            stream.playing =
-                Some(Playing { end, concealed: 0, filled: i64::MIN, step, dtx: false });
+            stream.playing = Some(Playing {
+                end,
+                start: i64::MIN,
+                concealed: 0,
+                filled: i64::MIN,
+                step,
+                dtx: false,
+            });
         }
     }
 
-    /// What comes next, as far as it is known. `None` where nothing plays. `has_copy` says whether a packet
-    /// holds a copy of the one before it.
-    pub(super) fn outlook(&self, has_copy: impl Fn(&T) -> bool) -> Option<Outlook> {
+    /// What comes next, as far as it is known. `None` where nothing plays. `covers` says how many ticks before
+    /// its start can be recovered from a packet.
+    pub(super) fn outlook(&self, covers: impl Fn(&T) -> usize) -> Option<Outlook> {
         let stream = self.stream.as_ref()?;
         let playing = stream.playing?;
         let (mut end, mut next) = (playing.end, stream.next);
@@ -90,15 +101,15 @@ impl<T> JitterBuffer<T> {
                 if outlook.paused {
                     break;
                 }
-                let copied = gap >= length && has_copy(&held.packet.payload);
-                let missing = if copied { gap - length } else { gap };
                 // What was made up belongs to the first gap.
                 let concealed = if end == playing.end { playing.concealed } else { 0 };
-                if missing > 0 && !(copied && concealed >= missing) {
-                    outlook.gap = Some(missing);
-                    break;
+                match recovery(gap, concealed, length, || covers(&held.packet.payload)) {
+                    Recovery::Missing(missing) => {
+                        outlook.gap = Some(missing);
+                        break;
+                    }
+                    Recovery::From(before) => outlook.ready += before,
                 }
-                outlook.ready += length;
             }
             outlook.paused = held.packet.dtx;
             outlook.ready += length;
@@ -111,7 +122,7 @@ impl<T> JitterBuffer<T> {
     }
 
     /// What can be taken out at once.
-    pub(super) fn following(&self, has_copy: impl Fn(&T) -> bool) -> Following {
+    pub(super) fn following(&self, covers: impl Fn(&T) -> usize) -> Following {
         let (Some(stream), Some((sequence, held))) = (&self.stream, self.ring.first()) else {
             return Following::Nothing;
         };
@@ -120,11 +131,37 @@ impl<T> JitterBuffer<T> {
         if gap < self.scale.shortest {
             return Following::Packet;
         }
-        let length = held.packet.duration;
-        let copied = sequence != stream.next
-            && (0..=playing.concealed).contains(&(gap - i64::from(length)))
-            && has_copy(&held.packet.payload);
-        if copied { Following::Copy(length) } else { Following::Nothing }
+        if sequence == stream.next {
+            return Following::Nothing;
+        }
+        let length = i64::from(held.packet.duration);
+        match recovery(gap, playing.concealed, length, || covers(&held.packet.payload)) {
+            Recovery::Missing(_) => Following::Nothing,
+            Recovery::From(before) => {
+                // The packet just before is recovered by itself: of that one there may be a copy.
+                let first = if before > length { before - length } else { before };
+                let length = first.min(self.scale.longest) as usize;
+                Following::Copy { before: before as usize, length }
+            }
+        }
+    }
+
+    /// Drops what has the timestamp of what was played last: it is no audio of its own.
+    pub(super) fn drop_repeats(&mut self) {
+        while let (Some(stream), Some((_, held))) = (&self.stream, self.ring.first())
+            && stream.repeats(held.ticks)
+        {
+            self.pass(true);
+            self.statistics.duplicates += 1;
+        }
+    }
+
+    /// Drops the oldest packet, since far too many wait.
+    pub(super) fn shed(&mut self) {
+        if self.pass(false).is_some() {
+            self.statistics.overruns += 1;
+            self.skip();
+        }
     }
 
     /// Takes the packet that follows.
@@ -133,16 +170,23 @@ impl<T> JitterBuffer<T> {
         let stream = self.stream.as_mut()?;
         let step = i64::from(packet.duration);
         let end = ticks.saturating_add(step);
-        stream.playing =
-            Some(Playing { end, concealed: 0, filled: i64::MIN, step, dtx: packet.dtx });
+        stream.playing = Some(Playing {
+            end,
+            start: ticks,
+            concealed: 0,
+            filled: i64::MIN,
+            step,
+            dtx: packet.dtx,
+        });
         self.count_frame(arrived);
         Some(packet)
     }
 
-    /// What was missing before the first packet was made up, and the end of it taken from its copy.
-    pub(super) fn copied(&mut self) {
+    /// What was missing before the first packet was made up and recovered, up to so many ticks before it.
+    pub(super) fn copied(&mut self, before: usize) {
         self.skip();
         if let Some(playing) = self.playing() {
+            playing.end -= before as i64;
             (playing.filled, playing.concealed) = (playing.end, 0);
         }
     }
@@ -171,6 +215,35 @@ impl<T> JitterBuffer<T> {
     pub(super) fn rtp(&self, ticks: i64) -> u32 {
         self.stream.as_ref().map_or(0, |stream| stream.rtp(ticks))
     }
+}
+
+/// Ticks of 10 ms at 48 kHz, in which redundancy that reaches further back than one packet is counted.
+const STEP: i64 = 480;
+
+/// What becomes of a gap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Recovery {
+    /// So much of it is missing, of which not all was made up yet.
+    Missing(i64),
+    /// The last of it, of so many ticks, can be recovered at once.
+    From(i64),
+}
+
+/// What becomes of a gap of so many ticks before a packet of that `length`, of which some were `concealed`.
+fn recovery(gap: i64, concealed: i64, length: i64, covers: impl Fn() -> usize) -> Recovery {
+    let covered = if gap < length { 0 } else { (covers() as i64).min(gap) };
+    if covered < length {
+        return Recovery::Missing(gap);
+    }
+    let covered = length + (covered - length) / STEP * STEP;
+    let missing = gap - covered;
+    if concealed < missing {
+        return Recovery::Missing(missing);
+    }
+    // What was made up is not played once more, but for the beginning of a step; the packet just before is
+    // recovered as a whole, so that what follows it sounds right.
+    let rest = (gap - concealed - length).max(0);
+    Recovery::From(length + (rest + STEP - 1) / STEP * STEP)
 }
 
 /// Why something has to be made up, by what is known of what follows.

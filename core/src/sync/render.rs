@@ -25,6 +25,9 @@ const LONGEST_PACKET: usize = 5_760;
 /// Concealment comes in multiples of 2.5 ms, in frames, of which all durations of Opus are multiples.
 const GRAIN: usize = 120;
 
+/// To play faster for less than that, in nanoseconds, is not worth what is heard of it: 8 ms.
+const LEAST_SHRINK: i64 = 8_000_000;
+
 /// What the stretcher wants to see of what is to come, in frames: for the longest period and its
 /// cross-fade to be left out, and for one to be repeated.
 const AHEAD_TO_SHRINK: usize = 1_440;
@@ -50,15 +53,18 @@ pub trait Decode<T> {
     /// Decodes a packet.
     fn decode(&mut self, packet: &T, out: &mut [f32]) -> Option<usize>;
 
-    /// Makes up `frames` (a multiple of 2.5 ms, at most 20 ms) that follow what was decoded.
+    /// Makes up `frames` (a multiple of 2.5 ms, at most 120 ms) that follow what was decoded.
     fn conceal(&mut self, frames: usize, out: &mut [f32]) -> Option<usize>;
 
-    /// Whether a packet holds a copy of the one before it (in-band error correction, RFC 6716, section
-    /// 2.1.7).
-    fn has_copy(&self, packet: &T) -> bool;
+    /// How many frames before its start can be recovered from a packet: from a copy of the packet before
+    /// (in-band error correction, RFC 6716, section 2.1.7), or from redundancy that reaches further back.
+    /// Fewer than the packet has count as none. It is asked often where something is missing.
+    fn covers(&self, packet: &T) -> usize;
 
-    /// Decodes the copy, of `frames`, inside the packet behind it.
-    fn decode_copy(&mut self, next: &T, frames: usize, out: &mut [f32]) -> Option<usize>;
+    /// Recovers `frames` from the packet `next`, of which the first lies so many `before` its start: of a
+    /// whole hole from there on that is covered, this is the first piece.
+    fn recover(&mut self, next: &T, before: usize, frames: usize, out: &mut [f32])
+    -> Option<usize>;
 }
 
 /// What was played with one call.
@@ -85,7 +91,7 @@ pub struct Rendered {
 pub struct RenderStatistics {
     /// Frames that were decoded from packets.
     pub decoded: u64,
-    /// Frames that were decoded from copies of lost packets.
+    /// Frames of lost packets that were recovered from those behind them.
     pub copied: u64,
     /// Frames that were made up.
     pub concealed: u64,
@@ -265,6 +271,7 @@ impl AudioRenderer {
         let channels = self.channels;
         let frames = out.len() / channels;
         self.start(source, frames);
+        self.shed(source);
         let command = self.decide(source, frames);
         let ahead = match command {
             Command::Normal => 0,
@@ -301,13 +308,32 @@ impl AudioRenderer {
         (self.broken, self.paused) = (true, 0);
     }
 
+    /// Drops what nobody fetched in time, where more waits than the largest delay.
+    fn shed<T, D: Decode<T>>(&mut self, source: &mut Source<'_, T, D>) {
+        source.buffer.drop_repeats();
+        let waiting = self.stretcher.waiting() as i64;
+        let ready = |source: &Source<'_, T, D>| {
+            let ready = source.outlook().map_or(0, |outlook| outlook.ready);
+            source.buffer.scale.nanos(ready + waiting)
+        };
+        if ready(source) <= source.buffer.longest() {
+            return;
+        }
+        while ready(source) > source.buffer.held().max(nanos(2 * PIECE)) {
+            source.buffer.shed();
+            self.broken = true;
+        }
+    }
+
     fn decide<T, D: Decode<T>>(&mut self, source: &Source<'_, T, D>, frames: usize) -> Command {
         let Some(outlook) = source.outlook() else { return Command::Normal };
         let at = self.situation(source, &outlook);
         let (command, least, most) = match self.control.decide(&at, nanos(frames)) {
             Step::Grow { least: 0 } => (Command::Grow, 0, i64::MAX),
             Step::Grow { least } => (Command::GrowFast, least, i64::MAX),
-            Step::Shrink { most, hurry: false } => (Command::Shrink, 0, most),
+            Step::Shrink { most, hurry: false } if most >= LEAST_SHRINK => {
+                (Command::Shrink, 0, most)
+            }
             Step::Shrink { most, hurry: true } => (Command::ShrinkFast, 0, most),
             _ => (Command::Normal, 0, i64::MAX),
         };
@@ -324,6 +350,7 @@ impl AudioRenderer {
         Situation {
             delay: self.delay(source, outlook),
             target: source.buffer.held(),
+            usual: source.buffer.usual(),
             ready: scale.nanos(self.stretcher.waiting() as i64 + outlook.ready),
             gap: outlook.gap.map(|gap| scale.nanos(gap)),
             concealed: scale.nanos(outlook.concealed),
@@ -334,19 +361,20 @@ impl AudioRenderer {
     /// Decodes what follows at once, if anything does.
     fn decode_next<T, D: Decode<T>>(&mut self, source: &mut Source<'_, T, D>) -> bool {
         let Source { buffer, decoder, .. } = source;
+        buffer.drop_repeats();
         if self.stretcher.room() < LONGEST_PACKET {
             return false;
         }
         let mut scratch = std::mem::take(&mut self.scratch);
-        let found = match buffer.following(|packet| decoder.has_copy(packet)) {
+        let found = match buffer.following(|packet| decoder.covers(packet)) {
             Following::Nothing => None,
-            Following::Copy(ticks) => {
+            Following::Copy { before, length } => {
                 let next = buffer.peek_next().map(|next| &next.payload);
                 let frames =
-                    next.and_then(|next| decoder.decode_copy(next, ticks as usize, &mut scratch));
-                buffer.copied();
+                    next.and_then(|next| decoder.recover(next, before, length, &mut scratch));
+                buffer.copied(before - length);
                 self.statistics.copied += frames.unwrap_or(0) as u64;
-                Some(frames.or_else(|| decoder.conceal(ticks as usize, &mut scratch)))
+                Some(frames.or_else(|| decoder.conceal(length, &mut scratch)))
             }
             Following::Packet => buffer.fetch().map(|packet| {
                 let frames = decoder.decode(&packet.payload, &mut scratch);
@@ -426,7 +454,7 @@ impl AudioRenderer {
         source.rendered.reason = Some(reason(outlook));
         self.statistics.concealments += u64::from(!self.making_up);
         self.making_up = true;
-        self.broken |= outlook.gap.is_none();
+        self.broken = true;
     }
 
     /// Pushes `frames` of a pause.
@@ -474,7 +502,7 @@ struct Source<'a, T, D> {
 
 impl<T, D: Decode<T>> Source<'_, T, D> {
     fn outlook(&self) -> Option<Outlook> {
-        self.buffer.outlook(|packet| self.decoder.has_copy(packet))
+        self.buffer.outlook(|packet| self.decoder.covers(packet))
     }
 }
 

@@ -25,6 +25,8 @@ struct Decoder {
     copies: Vec<u64>,
     made: usize,
     has_copies: bool,
+    reach: usize,
+    recovered: Vec<(u64, usize, usize)>,
     fails: bool,
 }
 
@@ -54,13 +56,23 @@ impl Decode<u64> for Decoder {
         Some(frames)
     }
 
-    fn has_copy(&self, _: &u64) -> bool {
-        self.has_copies
+    fn covers(&self, _: &u64) -> usize {
+        self.reach.max(if self.has_copies { STEP as usize } else { 0 })
     }
 
-    fn decode_copy(&mut self, &next: &u64, frames: usize, out: &mut [f32]) -> Option<usize> {
-        self.copies.push(next - 1);
-        say(&mut out[..frames], next as i64 * i64::from(STEP) - frames as i64);
+    fn recover(
+        &mut self,
+        &next: &u64,
+        before: usize,
+        frames: usize,
+        out: &mut [f32],
+    ) -> Option<usize> {
+        assert!((1..=5_760).contains(&frames) && frames <= before && before.is_multiple_of(120));
+        if before == STEP as usize {
+            self.copies.push(next - 1);
+        }
+        self.recovered.push((next, before, frames));
+        say(&mut out[..frames], next as i64 * i64::from(STEP) - before as i64);
         Some(frames)
     }
 }
@@ -186,6 +198,64 @@ fn a_lost_packet_comes_from_the_copy_in_the_next_one() {
     assert_eq!(late, Inserted::Late);
 }
 
+/// What is recovered where these packets are lost: the packet it comes from, how long before that it begins
+/// and how long it is.
+fn recovered(
+    size: u64,
+    reach: usize,
+    lost: std::ops::Range<u64>,
+) -> (World, Vec<(u64, usize, usize)>) {
+    let mut world = World::new(PlayoutConfig::fixed(ms(size)));
+    world.decoder.reach = reach;
+    for n in (0..100).filter(|n| !lost.contains(n)) {
+        world.arrive(ms(n * 20), n);
+    }
+    let delay = world.rendered.last().unwrap().delay;
+    assert!(delay.abs_diff(ms(size)) < ms(2), "{delay:?}");
+    // What is made up here begins afresh with each piece.
+    let rough = world.concealed() == 0 && world.roughest() > 0.06;
+    assert!(!rough, "clicks of {}", world.roughest());
+    let all = world.decoder.recovered.clone();
+    let frames = all.iter().map(|(_, _, frames)| *frames as u64).sum::<u64>();
+    assert_eq!(world.renderer.statistics().copied, frames);
+    let twice = world.concealed() as i64 + frames as i64 - (lost.end - lost.start) as i64 * 960;
+    assert!((0..480).contains(&twice), "{twice}");
+    (world, all)
+}
+
+#[test]
+fn a_hole_of_several_packets_is_recovered_from_the_one_behind_it() {
+    let (world, pieces) = recovered(120, 4_000, 50..53);
+    assert_eq!(pieces, [(53, 2_880, 1_920), (53, 960, 960)]);
+    assert_eq!(world.concealed(), 0);
+}
+
+#[test]
+fn a_long_hole_is_recovered_in_pieces() {
+    let (_, pieces) = recovered(300, 11_040, 50..60);
+    assert_eq!(pieces, [(60, 9_600, 5_760), (60, 3_840, 2_880), (60, 960, 960)]);
+}
+
+#[test]
+fn what_redundancy_does_not_reach_is_made_up() {
+    let (world, pieces) = recovered(120, 2_000, 50..54);
+    assert_eq!(pieces, [(54, 1_920, 960), (54, 960, 960)]);
+    assert_eq!(world.concealed(), 2 * 960);
+}
+
+#[test]
+fn what_was_made_up_before_the_redundancy_came_is_not_recovered_as_well() {
+    let (world, pieces) = recovered(40, 11_040, 50..54);
+    assert!((960..=2_400).contains(&world.concealed()), "{}", world.concealed());
+    assert_eq!(pieces, [(54, 2_880, 1_920), (54, 960, 960)]);
+}
+
+#[test]
+fn redundancy_shorter_than_its_packet_is_of_no_use() {
+    let (world, pieces) = recovered(120, 480, 50..52);
+    assert_eq!((world.concealed(), pieces.len()), (2 * 960, 0));
+}
+
 #[test]
 fn a_packet_that_comes_late_but_before_others_is_played_once_it_is_there() {
     let mut world = World::adaptive();
@@ -236,6 +306,44 @@ fn after_a_second_of_nothing_there_is_a_pause() {
 }
 
 #[test]
+fn what_nobody_fetched_in_time_is_dropped_to_the_target() {
+    let mut world = World::adaptive();
+    for n in 0..200 {
+        world.arrive(ms(n * 20), n);
+    }
+    // The device was asleep for 2 s.
+    let start = world.start;
+    for n in 200..300 {
+        world.buffer.insert(Packet {
+            sequence: 70_000 + n,
+            rtp: n as u32 * STEP,
+            duration: STEP,
+            dtx: false,
+            arrived: start + ms(n * 20),
+            payload: n,
+        });
+    }
+    world.pulls += 200;
+    world.until(ms(6_100));
+    let figures = world.buffer.statistics();
+    assert!((90..=101).contains(&figures.overruns), "{figures:?}");
+    assert!(world.rendered[world.rendered.len() - 5].delay < ms(150));
+}
+
+#[test]
+fn a_second_packet_of_one_timestamp_is_dropped() {
+    let mut world = World::new(PlayoutConfig::fixed(ms(50)));
+    for n in 0..100 {
+        let rtp = if n >= 50 { n - 1 } else { n } as u32 * STEP;
+        world.packet(ms(n * 20), n, rtp, false);
+    }
+    world.until(ms(2_200));
+    assert!(!world.decoder.decoded.contains(&50));
+    assert_eq!(world.decoder.decoded.len(), 99);
+    assert_eq!(world.buffer.statistics().duplicates, 1);
+}
+
+#[test]
 fn what_cannot_be_decoded_is_made_up_or_silent_and_counted() {
     let mut world = World::adaptive();
     for n in 0..200 {
@@ -279,12 +387,13 @@ proptest! {
         ),
         stereo: bool,
         has_copies: bool,
+        reach in prop_oneof![Just(0), 0_usize..11_041],
     ) {
         let channels = if stereo { 2 } else { 1 };
         let config = PlayoutConfig::adaptive(ms(50));
         let mut buffer = JitterBuffer::new(48_000, config);
         let mut renderer = AudioRenderer::new(channels, &config.tuning, 3);
-        let mut decoder = Decoder { has_copies, ..Decoder::default() };
+        let mut decoder = Decoder { has_copies, reach, ..Decoder::default() };
         let start = Instant::now() + Duration::from_secs(10);
         let (mut now, mut next) = (start, 100_000_u64);
         for (wait, jump, ticks, dtx, asked, back) in steps {

@@ -61,6 +61,8 @@ pub(super) struct Stream {
 pub(super) struct Playing {
     /// Where what was played or concealed ends, in ticks.
     pub(super) end: i64,
+    /// Where the last packet began.
+    pub(super) start: i64,
     /// How much was concealed since the last packet.
     pub(super) concealed: i64,
     /// Where what was concealed with the help of a packet behind it ends, in ticks.
@@ -89,6 +91,11 @@ impl Stream {
 
     pub(super) fn rtp(&self, ticks: i64) -> u32 {
         self.newest.1.wrapping_add(ticks.wrapping_sub(self.newest.2) as u32)
+    }
+
+    /// Whether the packet before began there too.
+    pub(super) fn repeats(&self, ticks: i64) -> bool {
+        self.playing.is_some_and(|playing| playing.start == ticks)
     }
 
     /// When `ticks` should be played by the delay in force.

@@ -13,6 +13,9 @@ pub struct PlayoutTuning {
     /// How many milliseconds of delay it is worth to conceal 1 % less, 0 to 10,000. The one number to
     /// turn for fewer losses or less delay.
     pub loss_price: f64,
+    /// A concealment that lasts longer than that counts as no worse: by then a word is lost, and what is made
+    /// up has faded. So delays that are rare and very long are left to concealment.
+    pub worst: Duration,
     /// How long the network is remembered: the time constant of the slow histogram, at least 0.2 s.
     pub memory: Duration,
     /// The time constant of the fast histogram, which answers what has just begun, at least 0.2 s.
@@ -32,8 +35,8 @@ pub struct PlayoutTuning {
     /// Before it runs dry playout slows down, if so much is enough to get over the next time that it is
     /// asked. Zero: never.
     pub brink: Duration,
-    /// It does so only where the awaited packet has used up that share of the target, 0 to 1: else it is
-    /// no later than most.
+    /// It does so only where the awaited packet is later than all but that share of the peaks, 0 to 1: else
+    /// it is no later than many. Much of this is in vain, since what is awaited may be lost.
     pub brink_share: f64,
 }
 
@@ -41,14 +44,15 @@ impl PlayoutTuning {
     /// Little delay first: the default.
     pub const fn rtcmesh() -> Self {
         Self {
-            loss_price: 38.0,
-            memory: Duration::from_secs(60),
-            recent: Duration::from_secs(5),
+            loss_price: 59.0,
+            worst: Duration::from_millis(80),
+            memory: Duration::from_secs(120),
+            recent: Duration::from_secs(3),
             recent_weight: 0.3,
             floor: Duration::from_millis(2),
-            grow_below: Duration::from_millis(8),
+            grow_below: Duration::from_millis(12),
             shrink_above: Duration::ZERO,
-            hurry_above: Duration::from_millis(70),
+            hurry_above: Duration::from_millis(40),
             skip_above: Duration::from_millis(100),
             brink: Duration::from_millis(15),
             brink_share: 0.5,
@@ -58,11 +62,13 @@ impl PlayoutTuning {
     /// Fewer losses for more delay.
     pub const fn safe() -> Self {
         Self {
-            loss_price: 205.0,
-            memory: Duration::from_secs(80),
+            loss_price: 230.0,
+            worst: Duration::from_millis(250),
+            memory: Duration::from_secs(160),
             recent: Duration::from_secs(8),
             recent_weight: 0.2,
             grow_below: Duration::from_millis(5),
+            brink_share: 0.3,
             ..Self::rtcmesh()
         }
     }

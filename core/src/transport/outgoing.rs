@@ -89,6 +89,7 @@ fn opus_settings(settings: &AudioSettings) -> OpusSettings {
         fec: settings.fec,
         dtx: settings.dtx,
         expected_loss_percent: settings.expected_loss_percent,
+        dred_ms: settings.dred_ms,
         channels: Channels::from_count(settings.channels).unwrap_or_default(),
         frame_duration: AudioSettings::FRAME,
         ..OpusSettings::default()

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::codec::{OPUS_RATE, opus_packet_duration};
-use crate::config::ReceivedAudio;
+use crate::config::{AudioSettings, ReceivedAudio};
 use crate::media::{EncodedAudio, EncodedVideo};
 use crate::sync::{JitterBuffer, Packet, PlayoutTuning, Pop, SyncManager};
 use crate::transport::event::{AudioData, AudioFrame};
@@ -28,7 +28,7 @@ pub(crate) struct PlayoutFigures {
     pub(crate) concealed: u64,
     /// How often that began.
     pub(crate) concealments: u64,
-    /// Samples that came from the copy of a lost packet in the next one.
+    /// Samples of lost packets that were recovered from those behind them.
     pub(crate) recovered: u64,
     /// Samples that were inserted, and left out, to change the delay.
     pub(crate) inserted: u64,
@@ -55,12 +55,14 @@ enum Output {
 
 impl AudioPlayout {
     /// One whose comfort noise is drawn from `seed`. Without the feature `opus` its frames are encoded,
-    /// whatever `received` asks for.
+    /// whatever the settings ask for.
     #[cfg_attr(not(feature = "opus"), expect(unused_variables))]
-    pub(crate) fn new(received: ReceivedAudio, tuning: PlayoutTuning, seed: u64) -> Self {
-        let output = match received {
+    pub(crate) fn new(audio: AudioSettings, tuning: PlayoutTuning, seed: u64) -> Self {
+        let output = match audio.received {
             #[cfg(feature = "opus")]
-            ReceivedAudio::Decoded => Output::Decoded(Box::new(Rendering::new(tuning, seed))),
+            ReceivedAudio::Decoded => {
+                Output::Decoded(Box::new(Rendering::new(tuning, seed, audio.concealment)))
+            }
             ReceivedAudio::Packets => Output::Packets,
             _ => Output::Encoded,
         };

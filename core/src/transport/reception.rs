@@ -42,7 +42,7 @@ impl Reception {
             .tuning(tuning);
         Ok(Self {
             sync: Sync::new(peer, settings)?,
-            playout: AudioPlayout::new(config.audio.received, tuning, seed),
+            playout: AudioPlayout::new(config.audio, tuning, seed),
         })
     }
 

@@ -183,6 +183,28 @@ mod decoded {
         assert!(with_copy < 0.7 * by_guess, "{with_copy} against {by_guess}");
     }
 
+    #[cfg(feature = "dred")]
+    #[test]
+    fn bursts_of_losses_are_recovered_from_redundancy() {
+        for channels in [Channels::Mono, Channels::Stereo] {
+            let pcm: Vec<f32> = speech(96_000)
+                .into_iter()
+                .flat_map(|sample| std::iter::repeat_n(sample, channels.count()))
+                .collect();
+            for (fec, bitrate) in [(false, 48_000), (true, 96_000)] {
+                let redundant = OpusSettings { dred_ms: 200, fec, bitrate, ..settings(channels) };
+                let mut packets = encoded(redundant, &pcm);
+                packets.retain(|(n, _)| *n < 20 || n % 20 >= 5);
+                let mut playout = fixed(ms(120), ReceivedAudio::Decoded);
+                let frames = played(&mut playout, &packets);
+                assert!(samples(&frames).iter().all(|sample| sample.is_finite()));
+                let figures = playout.figures().1;
+                assert_eq!((figures.recovered, figures.concealed), (4 * 5 * 960, 0));
+                assert_eq!(figures.concealments, 0);
+            }
+        }
+    }
+
     #[test]
     fn an_undecodable_packet_is_counted_and_concealed() {
         let mut packets = encoded(settings(Channels::Mono), &speech(9_600));
@@ -235,6 +257,16 @@ mod decoded {
         assert!(last < 0.1 * rms(&samples(&heard)), "{last}");
     }
 
+    /// Anything; or a packet of any redundancy, which others know as padding.
+    fn opus() -> impl Strategy<Value = Vec<u8>> {
+        let bytes = prop::collection::vec(any::<u8>(), 0..60);
+        (bytes, prop_oneof![3 => Just(false), 1 => Just(true)]).prop_map(|(bytes, redundant)| {
+            let padding = bytes.len() as u8 + 3;
+            let header = [0x4b, 0x41, padding, 126 << 1, b'D', 12];
+            if redundant { [&header, bytes.as_slice()].concat() } else { bytes }
+        })
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(100))]
 
@@ -242,7 +274,7 @@ mod decoded {
         #[test]
         fn hostile_packets_do_no_harm(
             packets in prop::collection::vec(
-                (0_u64..40, any::<u16>(), prop::collection::vec(any::<u8>(), 0..60), 0_u64..40),
+                (0_u64..40, any::<u16>(), opus(), 0_u64..40),
                 0..60,
             ),
         ) {

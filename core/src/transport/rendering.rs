@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::codec::OPUS_RATE;
+use crate::config::Concealment;
 use crate::media::AudioBuffer;
 use crate::sync::{AudioRenderer, JitterBuffer, PlayoutTuning};
 use crate::transport::event::{AudioData, AudioFrame};
@@ -32,6 +33,7 @@ pub(super) struct Rendering {
     seed: u64,
     renderer: Option<AudioRenderer>,
     decoder: Option<OpusVoice>,
+    concealment: Concealment,
     stereo: bool,
     /// When the next frame is due, while frames follow each other.
     next: Option<Instant>,
@@ -43,12 +45,13 @@ pub(super) struct Rendering {
 }
 
 impl Rendering {
-    pub(super) fn new(tuning: PlayoutTuning, seed: u64) -> Self {
+    pub(super) fn new(tuning: PlayoutTuning, seed: u64, concealment: Concealment) -> Self {
         Self {
             tuning,
             seed,
             renderer: None,
             decoder: None,
+            concealment,
             stereo: false,
             next: None,
             earliest: None,
@@ -84,6 +87,9 @@ impl Rendering {
         let _ = renderer.set_correction(sync.correction_factor());
         if self.decoder.as_ref().is_none_or(|decoder| decoder.channels() != channels) {
             self.decoder = report(OpusVoice::new(channels));
+            if let Some(decoder) = &mut self.decoder {
+                decoder.set_concealment(self.concealment);
+            }
         }
         let decoder = self.decoder.as_mut()?;
         let mut samples = [0.0; 2 * SAMPLES];
