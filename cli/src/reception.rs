@@ -52,9 +52,13 @@ pub(crate) const fn state_name(state: SyncState) -> &'static str {
     }
 }
 
+/// The standard error of a drift in ppm from which on its tenths tell nothing.
+const COARSE_PPM: f64 = 100.0;
+
 /// A drift and its standard error: `+0.3 ±0.8`.
 pub(crate) fn drift(ppm: Option<f64>, error: Option<f64>) -> String {
     match (ppm, error) {
+        (Some(ppm), Some(error)) if error >= COARSE_PPM => format!("{ppm:+.0} ±{error:.0}"),
         (Some(ppm), Some(error)) => format!("{ppm:+.1} ±{error:.1}"),
         (Some(ppm), None) => format!("{ppm:+.1}"),
         (None, _) => "-".into(),
@@ -176,6 +180,7 @@ mod tests {
             assert_eq!(unknown.json()[key], Value::Null, "{key}");
         }
         assert_eq!(drift(None, None), "-");
+        assert_eq!(drift(Some(-21.2), Some(1169.8)), "-21 ±1170");
     }
 
     #[test]

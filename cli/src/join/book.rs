@@ -52,11 +52,11 @@ impl Default for Entry {
 }
 
 impl Entry {
-    /// Packets are counted by the transport, frames by us: those that came since the last look at its
-    /// figures before a connection ended are in the frames alone.
+    /// Packets are counted by the transport. Of a connection that ended before the first look at its
+    /// figures we know that there were some, if any was heard.
     fn audio_packets(&self) -> u64 {
-        let frames = self.ear.as_ref().map_or(0, |ear| ear.frames());
-        (self.packets.0 + self.packets.1).max(frames)
+        let heard = self.ear.as_ref().is_some_and(|ear| ear.frames() > 0);
+        (self.packets.0 + self.packets.1).max(heard.into())
     }
 
     fn was_connected(&self) -> bool {

@@ -91,6 +91,10 @@ fn named_peers_must_all_be_connected_and_heard() {
     assert_eq!(book.unfulfilled(&wish).len(), 1);
     book.audio(&id("b"), &frame(), false, None).unwrap();
     assert!(book.unfulfilled(&wish).is_empty());
+    // A packet has several frames.
+    book.figures(&id("b"), Quality::default(), counters(1), true);
+    book.audio(&id("b"), &frame(), false, None).unwrap();
+    assert_eq!(book.summary(&id("me"))["peers"][1]["audio_packets_in"], 1);
 }
 
 #[test]

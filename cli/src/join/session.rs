@@ -398,7 +398,7 @@ impl Session {
             Ok(Command::Jitter(size)) => match self.transport.configure(&commands::jitter(size)) {
                 Ok(()) => {
                     self.output.object(&json!({ "event": "configured", "jitter_ms": size }));
-                    self.output.note(format_args!("what arrives is held for {size} ms"));
+                    self.output.note(format_args!("the jitter buffer has {size} ms"));
                     return;
                 }
                 Err(error) => error.to_string(),
