@@ -96,7 +96,7 @@ impl<'a> Redundancy<'a> {
     ///
     /// Each chunk has to be read to find the end of it (draft-ietf-mlcodec-opus-dred; `dred_ec_decode` in
     /// `dnn/dred_decoder.c` of libopus). That is at most 8 chunks of 25 values and 50 values before, some
-    /// 3 µs, whatever the bytes.
+    /// 2 µs, whatever the bytes.
     pub(super) fn reach(&self) -> Duration {
         let mut bits = RangeDecoder::new(self.payload);
         let first = bits.uint(16);

@@ -134,7 +134,7 @@ const DEEP: u8 = 5;
 /// An Opus decoder.
 ///
 /// With the feature `dred` it recovers losses from deep redundancy, wherever a packet carries some, beside
-/// in-band FEC; it then takes some 100 kB instead of 30.
+/// in-band FEC; it then takes some 100 kB instead of 20 to 30.
 pub struct OpusDecoder {
     native: Native,
     channels: Channels,

@@ -50,8 +50,8 @@ pub enum Concealment {
     /// By what was heard before, repeated and faded out.
     #[default]
     Classic,
-    /// By a network that foretells how a voice goes on: up to 100 ms sound natural. It needs the feature
-    /// `dred`, and while it makes something up some ten times the time of decoding. It helps voices alone.
+    /// By a network that foretells how a voice goes on: a little closer to what was lost, for voices alone.
+    /// It needs the feature `dred`, and takes some five times as long as decoding does.
     Deep,
 }
 
@@ -63,6 +63,9 @@ pub enum Concealment {
 /// draft-ietf-mlcodec-opus-dred): of a burst of losses whose end arrives in time, up to 230 ms are
 /// recovered. Receivers need no setting; those without DRED take it for padding. As long as it is a draft,
 /// both ends need the same version of it, that of libopus 1.6; others see none.
+///
+/// Encoding takes some three times as long with it; recovering 20 ms some 0.7 ms, 120 ms some 1.3 ms, once per
+/// burst.
 ///
 /// The encoder pays for it out of [`AudioSettings::bitrate`], and puts in only what it can afford at
 /// [`AudioSettings::expected_loss_percent`]: nothing below 80 ms, and nothing where no loss is expected. In-band
