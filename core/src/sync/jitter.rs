@@ -22,7 +22,7 @@ const SMOOTHING: i64 = 16;
 /// A buffer that makes the jitter of a network a constant delay.
 ///
 /// Packets come out in the order of their sequence numbers, each once, when its timestamp is due: the
-/// fastest transit through the network of the last 2 s, plus the hold: a fixed one, or one that follows
+/// fastest transit through the network of the last second, plus the hold: a fixed one, or one that follows
 /// the network ([`DelayTarget`]). So the delay above the network's own is the hold, wherever the first
 /// packet stood; the sender's clock is followed, however it drifts; and a change of hold or of route is
 /// reached by playing up to 12.5 % faster or slower. What comes late is played while nothing behind it

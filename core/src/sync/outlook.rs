@@ -156,12 +156,14 @@ impl<T> JitterBuffer<T> {
         }
     }
 
-    /// Drops the oldest packet, since far too many wait.
-    pub(super) fn shed(&mut self) {
-        if self.pass(false).is_some() {
+    /// Drops the oldest packet, since far too many wait. Whether there was one.
+    pub(super) fn shed(&mut self) -> bool {
+        let dropped = self.pass(false).is_some();
+        if dropped {
             self.statistics.overruns += 1;
             self.skip();
         }
+        dropped
     }
 
     /// Takes the packet that follows.

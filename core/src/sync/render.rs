@@ -25,7 +25,7 @@ const LONGEST_PACKET: usize = 5_760;
 /// Concealment comes in multiples of 2.5 ms, in frames, of which all durations of Opus are multiples.
 const GRAIN: usize = 120;
 
-/// To play faster for less than that, in nanoseconds, is not worth what is heard of it: 8 ms.
+/// To play faster for less than that, in nanoseconds, is not worth what is heard of it: 4 ms.
 const LEAST_SHRINK: i64 = 4_000_000;
 
 /// What the stretcher wants to see of what is to come, in frames: for the longest period and its
@@ -316,11 +316,13 @@ impl AudioRenderer {
             let ready = source.outlook().map_or(0, |outlook| outlook.ready);
             source.buffer.scale.nanos(ready + waiting)
         };
-        if ready(source) <= source.buffer.longest() {
+        // A packet that has just come ends that much later than it begins.
+        let packet = source.outlook().map_or(0, |outlook| source.buffer.scale.nanos(outlook.step));
+        if ready(source) <= source.buffer.longest().saturating_add(packet) {
             return;
         }
-        while ready(source) > source.buffer.held().max(nanos(2 * PIECE)) {
-            source.buffer.shed();
+        // What was decoded waits all the same: of long packets that alone may be more than the delay.
+        while ready(source) > source.buffer.held().max(nanos(2 * PIECE)) && source.buffer.shed() {
             self.broken = true;
         }
     }

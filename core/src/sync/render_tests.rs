@@ -425,3 +425,80 @@ proptest! {
         }
     }
 }
+
+/// Decodes packets of so many frames to the voice.
+struct Long(usize);
+
+impl Decode<u64> for Long {
+    fn decode(&mut self, &n: &u64, out: &mut [f32]) -> Option<usize> {
+        say(&mut out[..self.0], (n as usize * self.0) as i64);
+        Some(self.0)
+    }
+
+    fn conceal(&mut self, frames: usize, out: &mut [f32]) -> Option<usize> {
+        out[..frames].fill(0.0);
+        Some(frames)
+    }
+
+    fn covers(&self, _: &u64) -> usize {
+        0
+    }
+
+    fn recover(&mut self, _: &u64, _: usize, _: usize, _: &mut [f32]) -> Option<usize> {
+        None
+    }
+}
+
+/// Plays 10 s of packets of `millis`, of which the device sleeps through `asleep`, and gives the buffer's
+/// figures and how much was made up.
+fn long_packets(
+    config: PlayoutConfig,
+    millis: u64,
+    asleep: std::ops::Range<u64>,
+) -> (crate::sync::BufferStatistics, usize) {
+    let frames = millis as usize * 48;
+    let mut buffer = JitterBuffer::new(48_000, config);
+    let mut renderer = AudioRenderer::new(1, &config.tuning, 7);
+    let start = Instant::now();
+    let mut concealed = 0;
+    for time in (0..10_000).step_by(10) {
+        let now = start + ms(time);
+        if time % millis == 0 {
+            let n = time / millis;
+            buffer.insert(Packet {
+                sequence: 70_000 + n,
+                rtp: n as u32 * frames as u32,
+                duration: frames as u32,
+                dtx: false,
+                arrived: now,
+                payload: n,
+            });
+        }
+        if !asleep.contains(&time) {
+            let mut out = [0.0; PULL];
+            let rendered = renderer.render(&mut buffer, &mut Long(frames), now, &mut out);
+            concealed += rendered.concealed;
+        }
+    }
+    (buffer.statistics(), concealed)
+}
+
+#[test]
+fn a_device_that_slept_drops_long_packets_and_goes_on() {
+    for millis in [10, 20, 40, 60, 120] {
+        let config = PlayoutConfig::adaptive(ms(50));
+        let (figures, _) = long_packets(config, millis, 5_010..6_200);
+        assert!(figures.current < 20, "{millis} ms: {figures:?}");
+    }
+}
+
+#[test]
+fn with_the_largest_delay_nothing_of_a_clean_stream_is_dropped() {
+    for millis in [10, 20, 40, 60, 120] {
+        for size in [50, 100, 200] {
+            let config = PlayoutConfig::fixed(ms(size)).with_max(ms(size));
+            let (figures, concealed) = long_packets(config, millis, 0..0);
+            assert_eq!((figures.overruns, concealed), (0, 0), "{millis} of {size} ms: {figures:?}");
+        }
+    }
+}

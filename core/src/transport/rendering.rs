@@ -91,6 +91,9 @@ impl Rendering {
                 decoder.set_concealment(self.concealment);
             }
         }
+        // Whatever comes of it, time goes on.
+        self.earliest = Some(at + FRAME);
+        self.next = self.earliest;
         let decoder = self.decoder.as_mut()?;
         let mut samples = [0.0; 2 * SAMPLES];
         let out = samples.get_mut(..channels * SAMPLES)?;
@@ -102,8 +105,6 @@ impl Rendering {
             sync.heard(rtp, arrived, at + ahead);
         }
         let pause = rendered.rtp.is_none() && rendered.paused >= SAMPLES;
-        self.earliest = Some(at + FRAME);
-        self.next = self.earliest;
         if pause && renderer.is_silent() {
             self.next = None;
             return None;
