@@ -211,7 +211,9 @@ fn recovered(
         world.arrive(ms(n * 20), n);
     }
     let delay = world.rendered.last().unwrap().delay;
-    assert!(delay.abs_diff(ms(size)) < ms(2), "{delay:?}");
+    // Where some was made up before, the recovered may begin up to 10 ms too early, which is shrunk again.
+    let exact = if world.concealed().is_multiple_of(480) { ms(2) } else { ms(10) };
+    assert!(delay.abs_diff(ms(size)) < exact, "{delay:?}");
     // What is made up here begins afresh with each piece.
     let rough = world.concealed() == 0 && world.roughest() > 0.06;
     assert!(!rough, "clicks of {}", world.roughest());
