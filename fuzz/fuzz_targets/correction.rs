@@ -1,3 +1,4 @@
+//! The resampler that corrects drift, in pieces and at once.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

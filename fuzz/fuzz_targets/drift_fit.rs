@@ -1,3 +1,4 @@
+//! The fit of a line with steps behind the drift estimator.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

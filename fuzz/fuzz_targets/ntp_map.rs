@@ -1,3 +1,4 @@
+//! The map from RTP timestamps to wall clocks.
 #![no_main]
 
 use std::sync::OnceLock;

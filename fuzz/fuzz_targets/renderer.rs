@@ -1,3 +1,4 @@
+//! The renderer of audio, for a device that asks whenever it likes.
 #![no_main]
 
 use std::sync::OnceLock;

@@ -1,3 +1,4 @@
+//! The ring of packets beside a sorted map.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,3 +1,4 @@
+//! The sync manager and its clocks, called as the input says.
 #![no_main]
 
 use std::sync::OnceLock;

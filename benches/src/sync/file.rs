@@ -10,7 +10,8 @@ use super::trace::{Sent, Trace};
 /// The most packets of a trace, the lost ones included: two days of 20 ms.
 const MOST: i64 = 10_000_000;
 /// The least and the largest packet, in milliseconds: the bounds of Opus (RFC 6716, sections 2.1.4 and 3.2.5).
-const FRAMES: std::ops::RangeInclusive<f64> = 2.5..=120.0;
+/// The least is a little less, since timestamps of 44.1 kHz are rounded.
+const FRAMES: std::ops::RangeInclusive<f64> = 2.49..=120.0;
 /// What a trace must last at least, in milliseconds: the first 5 s do not count.
 const SHORTEST: f64 = 10_000.0;
 

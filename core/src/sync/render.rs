@@ -456,7 +456,7 @@ impl AudioRenderer {
         source.rendered.reason = Some(reason(outlook));
         self.statistics.concealments += u64::from(!self.making_up);
         self.making_up = true;
-        self.broken = true;
+        self.broken |= outlook.gap.is_none();
     }
 
     /// Pushes `frames` of a pause.

@@ -10,6 +10,8 @@ const INTERVAL: i64 = 200_000_000;
 /// The intervals of which the fastest transit is taken: 1 s. NetEq takes 2 s; the delay rests for so long
 /// on what has passed, and the trace bench asks for less of both delay and losses.
 const INTERVALS: usize = 5;
+/// And the most that [`DelayTarget::looking_back`] may take.
+const MOST_INTERVALS: usize = 10;
 /// If the fastest transit rises by so much, in nanoseconds, the route became longer: what was late by the shorter
 /// one was not late.
 const LONGER: i64 = 8_000_000;
@@ -47,7 +49,9 @@ pub struct DelayTarget {
     slow: Histogram,
     fast: Histogram,
     /// The least transit of each of the last intervals, that of interval `n` at `n` modulo their number.
-    fastest: [Option<i64>; INTERVALS],
+    fastest: [Option<i64>; MOST_INTERVALS],
+    /// How many intervals are looked back.
+    intervals: usize,
     /// The least of these.
     least: Option<i64>,
     /// The first arrival, where the intervals are counted from.
@@ -57,7 +61,7 @@ pub struct DelayTarget {
     peak: Option<i64>,
     /// The peaks of the last intervals, as `fastest`: the slow histogram gets them when it is clear that the
     /// route has not become longer meanwhile.
-    peaks: [Option<i64>; INTERVALS],
+    peaks: [Option<i64>; MOST_INTERVALS],
     /// The highest RTP time.
     newest: i64,
     /// How many peaks were counted, up to [`WARM_UP`].
@@ -91,12 +95,13 @@ impl DelayTarget {
             start,
             slow: Histogram::new(tuning.memory, interval),
             fast: Histogram::new(tuning.recent, interval),
-            fastest: [None; INTERVALS],
+            fastest: [None; MOST_INTERVALS],
+            intervals: INTERVALS,
             least: None,
             origin: None,
             interval: 0,
             peak: None,
-            peaks: [None; INTERVALS],
+            peaks: [None; MOST_INTERVALS],
             newest: i64::MIN,
             watched: 0,
             target: start,
@@ -106,6 +111,14 @@ impl DelayTarget {
             next: 0,
             slice: i64::MIN,
         }
+    }
+
+    /// Takes the fastest transit of the last `seconds`, 1 or 2: video, whose large frames take long, needs
+    /// more of them.
+    #[must_use]
+    pub fn looking_back(mut self, seconds: usize) -> Self {
+        self.intervals = (seconds * INTERVALS).clamp(INTERVALS, MOST_INTERVALS);
+        self
     }
 
     /// Takes note of a packet of RTP time `media` that arrived at `arrived`. What comes too late to be
@@ -118,7 +131,8 @@ impl DelayTarget {
         self.move_on(arrived, paused);
         self.newest = self.newest.max(media);
         let transit = arrived.saturating_sub(media);
-        let fastest = &mut self.fastest[slot(self.interval)];
+        let place = self.slot(self.interval);
+        let fastest = &mut self.fastest[place];
         *fastest = Some(fastest.map_or(transit, |least| least.min(transit)));
         let least = self.least.map_or(transit, |least| least.min(transit));
         self.least = Some(least);
@@ -140,7 +154,7 @@ impl DelayTarget {
     /// The RTP times that follow have nothing to do with those before: another stream, that comes through
     /// the same network.
     pub fn restart(&mut self) {
-        self.fastest = [None; INTERVALS];
+        self.fastest = [None; MOST_INTERVALS];
         self.least = None;
         (self.newest, self.peak, self.last) = (i64::MIN, None, [0; SUCCESSION]);
         self.slice = i64::MIN;
@@ -177,6 +191,11 @@ impl DelayTarget {
         }
     }
 
+    /// The place of an interval, which is at least 0, among the last ones.
+    fn slot(&self, interval: i64) -> usize {
+        interval.unsigned_abs() as usize % self.intervals
+    }
+
     fn count(&mut self, delay: i64) {
         self.slow.add(delay);
         self.fast.add(delay);
@@ -195,7 +214,8 @@ impl DelayTarget {
             self.fast.add(peak);
             self.watched = (self.watched + 1).min(WARM_UP);
         }
-        if let Some(old) = std::mem::replace(&mut self.peaks[slot(self.interval)], peak) {
+        let place = self.slot(self.interval);
+        if let Some(old) = std::mem::replace(&mut self.peaks[place], peak) {
             self.slow.add(old);
         }
         // What was known before a pause of the sender is true after it.
@@ -204,8 +224,9 @@ impl DelayTarget {
             self.fast.forget(passed);
         }
         let before = self.fastest();
-        for ago in 0..passed.min(INTERVALS as i64) {
-            self.fastest[slot(interval - ago)] = None;
+        for ago in 0..passed.min(self.intervals as i64) {
+            let place = self.slot(interval - ago);
+            self.fastest[place] = None;
         }
         self.least = self.fastest.iter().flatten().copied().min();
         if let (Some(before), Some(since)) = (before, self.fastest()) {
@@ -229,11 +250,6 @@ impl DelayTarget {
         self.usual = self.slow.exceeded_by(self.usual_share);
         self.target = (blend / WARM_UP).clamp(self.floor, self.max);
     }
-}
-
-/// The place of an interval, which is at least 0, among the last ones.
-fn slot(interval: i64) -> usize {
-    interval.unsigned_abs() as usize % INTERVALS
 }
 
 #[cfg(test)]
