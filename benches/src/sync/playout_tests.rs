@@ -31,7 +31,7 @@ fn what_the_network_lost_is_no_excess() {
         if *name != "neteq" {
             // The renderer makes up whole multiples of 2.5 ms, as Opus does.
             let (loss, glitches) =
-                if name.starts_with("rtcmesh") { (0.2, 30.0) } else { (0.05, 3.0) };
+                if name.starts_with("rtcmesh") { (0.2, 45.0) } else { (0.05, 3.0) };
             assert!(found.excess_loss_pct < loss, "{name}: {found:?}");
             assert!(found.glitches_per_min < glitches, "{name}: {found:?}");
         }
