@@ -100,7 +100,8 @@ fn media() -> Media {
         keyframe: true,
         captured: None,
     };
-    let timing = VideoTiming::new(0, std::time::Instant::now());
+    static AT: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+    let timing = VideoTiming::new(0, *AT.get_or_init(std::time::Instant::now));
     Media::Video { peer: peer("bob"), frame, contiguous: true, timing }
 }
 
