@@ -212,7 +212,6 @@ impl Peer {
                 self.figures.video_frames_in += 1;
                 let keyframe = data.is_keyframe();
                 PeerMedia::Video {
-                    arrived: data.network_time,
                     sequence: **data.seq_range.end(),
                     rtp: data.time.numer() as u32,
                     contiguous: data.contiguous,

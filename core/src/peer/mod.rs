@@ -134,8 +134,6 @@ pub(crate) enum PeerMedia {
     },
     Video {
         frame: EncodedVideo,
-        /// When the first of its packets arrived.
-        arrived: Instant,
         /// The RTP sequence number of its last packet, extended over its wraparounds.
         sequence: u64,
         /// The RTP timestamp, at 90 kHz.

@@ -164,12 +164,3 @@ pub enum ClockError {
     #[error("invalid correction factor: {0} is not within 0.99 to 1.01")]
     InvalidCorrectionFactor(f64),
 }
-
-/// Nanoseconds from `origin` to `at`, negative where `at` is before it.
-pub(super) fn nanos_since(origin: Instant, at: Instant) -> i64 {
-    let nanos = |span: std::time::Duration| i64::try_from(span.as_nanos()).unwrap_or(i64::MAX);
-    match at.checked_duration_since(origin) {
-        Some(after) => nanos(after),
-        None => -nanos(origin.duration_since(at)),
-    }
-}

@@ -1,6 +1,7 @@
 //! What to do with each piece of audio that is asked for.
 
-use super::tuning::{PlayoutTuning, nanos};
+use super::stream::nanos;
+use super::tuning::PlayoutTuning;
 
 /// The longest packet, in nanoseconds: 120 ms, that of Opus (RFC 6716, section 3.2.5).
 const MAX_PACKET: i64 = 120_000_000;

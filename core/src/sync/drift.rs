@@ -3,8 +3,9 @@
 use std::time::Instant;
 
 use super::changepoint::{MAX_POINTS, Point, fit};
-use super::clock::{ClockDriftEstimate, RecommendedAction, RtcpSenderReport, nanos_since};
+use super::clock::{ClockDriftEstimate, RecommendedAction, RtcpSenderReport};
 use super::sequence::ahead;
+use super::stream::since;
 
 /// A minimum is taken over so many seconds of arrivals.
 const WINDOW: f64 = 0.5;
@@ -138,7 +139,7 @@ impl DriftEstimator {
     /// Seconds of arrival, and of transit, of what arrived.
     fn point(&mut self, rtp: u32, arrived: Instant) -> Point {
         let origin = *self.origin.get_or_insert(arrived);
-        self.now = self.now.max(nanos_since(origin, arrived) as f64 * 1e-9);
+        self.now = self.now.max(since(origin, arrived) as f64 * 1e-9);
         let (last, ticks) = self.last.unwrap_or_else(|| (rtp, self.resumed()));
         let ticks = ticks.saturating_add(ahead(rtp, last));
         self.last = Some((rtp, ticks));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::manager::SyncState;
-use super::manager::world::{FRAME, STEP, UNIX_US, World, ms, report};
+use super::manager::world::{FRAME, STEP, UNIX_US, World, discontinuity, ms, report, secs};
 use super::{
     AudioTimestamp, ClockError, Inserted, Medium, RecommendedAction, ReportUse, RtcpSenderReport,
     SyncConfig, SyncError, SyncManager, VideoTimestamp,
@@ -11,14 +11,6 @@ use super::{
 
 const AUDIO: Medium = Medium::Audio;
 const VIDEO: Medium = Medium::Video;
-
-fn secs(secs: u64) -> Duration {
-    Duration::from_secs(secs)
-}
-
-fn discontinuity<T: std::fmt::Debug>(found: Result<T, SyncError>) -> bool {
-    matches!(found, Err(SyncError::Clock(ClockError::TimestampDiscontinuity { .. })))
-}
 
 /// Feeds exact audio reports of every 5 s, from number `from` to `to`, of a clock whose tick 0 is at 0 s.
 fn reports(world: &mut World, from: u64, to: u64) {

@@ -3,21 +3,11 @@
 
 use std::time::Duration;
 
-use super::manager::world::{FRAME, STEP, World, fixed, ms};
-use super::{
-    ClockError, Inserted, Medium, Packet, Pop, SyncConfig, SyncError, Unwrapper, VideoPacket,
-};
+use super::manager::world::{FRAME, STEP, World, discontinuity, fixed, ms, secs};
+use super::{Inserted, Medium, Packet, Pop, SyncConfig, Unwrapper, VideoPacket};
 
 const AUDIO: Medium = Medium::Audio;
 const VIDEO: Medium = Medium::Video;
-
-fn secs(secs: u64) -> Duration {
-    Duration::from_secs(secs)
-}
-
-fn discontinuity<T: std::fmt::Debug>(found: Result<T, SyncError>) -> bool {
-    matches!(found, Err(SyncError::Clock(ClockError::TimestampDiscontinuity { .. })))
-}
 
 #[test]
 fn case_01_sequence_numbers_wrap() {

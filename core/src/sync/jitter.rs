@@ -201,17 +201,16 @@ impl<T> JitterBuffer<T> {
         let (sequence, rtp) = (packet.sequence, packet.rtp);
         let ticks = stream.ticks(rtp);
         let media = self.scale.nanos(ticks);
-        if let Some(before) = stream.next.checked_sub(sequence).filter(|&before| before > 0) {
-            if before <= 128 && stream.played >> (before - 1) & 1 == 1 {
-                self.statistics.duplicates += 1;
-                return Err(Inserted::Duplicate);
-            }
-            self.statistics.late += 1;
-            self.observe(arrived, media);
-            return Err(Inserted::Late);
+        if let Some(before) = stream.next.checked_sub(sequence)
+            && (1..=128).contains(&before)
+            && stream.played >> (before - 1) & 1 == 1
+        {
+            self.statistics.duplicates += 1;
+            return Err(Inserted::Duplicate);
         }
-        // The gap was filled from what follows: to play it would play the same twice.
-        if stream.playing.is_some_and(|playing| ticks < playing.filled) {
+        // Or the gap was filled from what follows: to play it would play the same twice.
+        let filled = stream.playing.is_some_and(|playing| ticks < playing.filled);
+        if filled || sequence < stream.next {
             self.statistics.late += 1;
             self.observe(arrived, media);
             return Err(Inserted::Late);
@@ -335,15 +334,7 @@ impl<T> JitterBuffer<T> {
         let wanted = self.wanted();
         let stream = self.stream.as_mut()?;
         let step = i64::from(packet.duration);
-        let end = ticks.saturating_add(step);
-        stream.playing = Some(Playing {
-            end,
-            start: ticks,
-            concealed: 0,
-            filled: i64::MIN,
-            step,
-            dtx: packet.dtx,
-        });
+        stream.playing = Some(Playing::packet(ticks, step, packet.dtx));
         let length = self.scale.nanos(step);
         self.earliest = due.saturating_add(length - length / FASTER);
         if let Some(wanted) = wanted {

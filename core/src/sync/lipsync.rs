@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::clock::{MediaTimestamp, nanos_since};
+use super::clock::MediaTimestamp;
 use super::ntp_map::NtpMap;
-use super::stream::{SECOND, nanos, span};
+use super::stream::{SECOND, nanos, since, span};
 
 /// What is off by less is left alone: a tenth of what anyone notices (Recommendation ITU-R BT.1359-1:
 /// sound 45 ms early, 125 ms late).
@@ -176,7 +176,7 @@ impl LipSync {
         let Some(capture) = capture else {
             // Its report is still to come: what was right before is likelier than nothing.
             if let Some((origin, _)) = self.origin {
-                self.video = Some(nanos_since(origin, shown));
+                self.video = Some(since(origin, shown));
             }
             return self.offset;
         };
@@ -224,7 +224,7 @@ impl LipSync {
     fn lag(&mut self, capture: Capture, at: Instant) -> (i64, i64) {
         let us = capture.wall_clock_us;
         let (origin, first) = *self.origin.get_or_insert((at, us));
-        let at = nanos_since(origin, at);
+        let at = since(origin, at);
         let captured = (i128::from(us) - i128::from(first)) * 1_000;
         let lag = i128::from(at) - captured;
         let most = i128::from(i64::MAX / 4);

@@ -423,7 +423,8 @@ impl<A, V> SyncManager<A, V> {
         self.known(timestamp).map_or(0.0, |known| known.confidence)
     }
 
-    fn known<T: MediaTimestamp>(&self, timestamp: T) -> Result<Known, ClockError> {
+    /// Both at once.
+    pub(crate) fn known<T: MediaTimestamp>(&self, timestamp: T) -> Result<Known, ClockError> {
         let (rtp, local, latest) = (timestamp.rtp(), self.local, self.times.latest);
         match T::MEDIUM {
             Medium::Audio => self.audio_clock.wall_clock(AudioTimestamp(rtp), local, latest),

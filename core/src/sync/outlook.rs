@@ -67,14 +67,8 @@ impl<T> JitterBuffer<T> {
             && let Some(stream) = &mut self.stream
         {
             let (end, step) = (first.ticks, first.packet.duration.into());
-            stream.playing = Some(Playing {
-                end,
-                start: i64::MIN,
-                concealed: 0,
-                filled: i64::MIN,
-                step,
-                dtx: false,
-            });
+            let playing = Playing::packet(i64::MIN, step, false);
+            stream.playing = Some(Playing { end, ..playing });
         }
     }
 
@@ -170,16 +164,7 @@ impl<T> JitterBuffer<T> {
     pub(super) fn fetch(&mut self) -> Option<Packet<T>> {
         let Held { packet, ticks, arrived } = self.take(true)?;
         let stream = self.stream.as_mut()?;
-        let step = i64::from(packet.duration);
-        let end = ticks.saturating_add(step);
-        stream.playing = Some(Playing {
-            end,
-            start: ticks,
-            concealed: 0,
-            filled: i64::MIN,
-            step,
-            dtx: packet.dtx,
-        });
+        stream.playing = Some(Playing::packet(ticks, packet.duration.into(), packet.dtx));
         self.count_frame(arrived);
         Some(packet)
     }

@@ -271,8 +271,9 @@ impl AudioRenderer {
         let channels = self.channels;
         let frames = out.len() / channels;
         self.start(source, frames);
-        self.shed(source);
-        let command = self.decide(source, frames);
+        source.buffer.drop_repeats();
+        let outlook = source.outlook().map(|outlook| self.shed(source, outlook));
+        let command = outlook.map_or(Command::Normal, |at| self.decide(source, &at, frames));
         let ahead = match command {
             Command::Normal => 0,
             Command::Grow | Command::GrowFast => AHEAD_TO_GROW,
@@ -308,28 +309,36 @@ impl AudioRenderer {
         (self.broken, self.paused) = (true, 0);
     }
 
-    /// Drops what nobody fetched in time, where more waits than the largest delay.
-    fn shed<T, D: Decode<T>>(&mut self, source: &mut Source<'_, T, D>) {
-        source.buffer.drop_repeats();
+    /// Drops what nobody fetched in time, where more waits than the largest delay. Gives what comes next then.
+    fn shed<T, D: Decode<T>>(
+        &mut self,
+        source: &mut Source<'_, T, D>,
+        mut outlook: Outlook,
+    ) -> Outlook {
+        let scale = source.buffer.scale;
         let waiting = self.stretcher.waiting() as i64;
-        let ready = |source: &Source<'_, T, D>| {
-            let ready = source.outlook().map_or(0, |outlook| outlook.ready);
-            source.buffer.scale.nanos(ready + waiting)
-        };
+        let ready = |outlook: &Outlook| scale.nanos(outlook.ready + waiting);
         // A packet that has just come ends that much later than it begins.
-        let packet = source.outlook().map_or(0, |outlook| source.buffer.scale.nanos(outlook.step));
-        if ready(source) <= source.buffer.longest().saturating_add(packet) {
-            return;
+        let most = source.buffer.longest().saturating_add(scale.nanos(outlook.step));
+        if ready(&outlook) <= most {
+            return outlook;
         }
         // What was decoded waits all the same: of long packets that alone may be more than the delay.
-        while ready(source) > source.buffer.held().max(nanos(2 * PIECE)) && source.buffer.shed() {
+        let enough = source.buffer.held().max(nanos(2 * PIECE));
+        while ready(&outlook) > enough && source.buffer.shed() {
             self.broken = true;
+            outlook = source.outlook().unwrap_or_default();
         }
+        outlook
     }
 
-    fn decide<T, D: Decode<T>>(&mut self, source: &Source<'_, T, D>, frames: usize) -> Command {
-        let Some(outlook) = source.outlook() else { return Command::Normal };
-        let at = self.situation(source, &outlook);
+    fn decide<T, D: Decode<T>>(
+        &mut self,
+        source: &Source<'_, T, D>,
+        outlook: &Outlook,
+        frames: usize,
+    ) -> Command {
+        let at = self.situation(source, outlook);
         let (command, least, most) = match self.control.decide(&at, nanos(frames)) {
             Step::Grow { least: 0 } => (Command::Grow, 0, i64::MAX),
             Step::Grow { least } => (Command::GrowFast, least, i64::MAX),

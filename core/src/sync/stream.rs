@@ -88,6 +88,14 @@ pub(super) struct Playing {
     pub(super) dtx: bool,
 }
 
+impl Playing {
+    /// The packet from `start` on, `step` ticks long, is what was played last.
+    pub(super) const fn packet(start: i64, step: i64, dtx: bool) -> Self {
+        let end = start.saturating_add(step);
+        Self { end, start, concealed: 0, filled: i64::MIN, step, dtx }
+    }
+}
+
 impl Stream {
     pub(super) fn new(sequence: u64, rtp: u32) -> Self {
         Self {

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::histogram::{BIN, BINS, Histogram};
-use super::tuning::{PlayoutTuning, nanos, within};
+use super::stream::nanos;
+use super::tuning::{PlayoutTuning, within};
 
 /// The time of which one peak is taken, in nanoseconds: about as long as a burst.
 const INTERVAL: i64 = 200_000_000;
@@ -29,7 +30,8 @@ const MAX_TARGET: i64 = BIN * BINS as i64;
 
 /// The delay that costs least, with delay and losses weighed against each other.
 ///
-/// A packet's delay is its transit (arrival less RTP time) above the least one of the last second. The peak
+/// A packet's delay is its transit (arrival less RTP time) above the least one of the last second (or
+/// [two](Self::looking_back)). The peak
 /// of every 200 ms goes into two histograms, one that remembers long and one that answers fast; of what
 /// was overtaken every packet does. The target is the delay D for which D + price * (what would be
 /// concealed with D) is least, by the histogram that asks for more. So a rare outlier is left to
@@ -172,7 +174,7 @@ impl DelayTarget {
         self.usual.min(self.max)
     }
 
-    /// The least transit of the last second, in nanoseconds; `None` before the first packet.
+    /// The least transit of the last second (or two), in nanoseconds; `None` before the first packet.
     pub fn fastest(&self) -> Option<i64> {
         self.least
     }

@@ -80,11 +80,6 @@ impl Default for PlayoutTuning {
     }
 }
 
-/// The nanoseconds of a duration, as far as an `i64` goes.
-pub(super) fn nanos(duration: Duration) -> i64 {
-    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
-}
-
 /// `value` within 0 and `most`; 0 where it is no number.
 pub(super) fn within(value: f64, most: f64) -> f64 {
     value.max(0.0).min(most)

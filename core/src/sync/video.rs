@@ -77,7 +77,7 @@ pub struct VideoPop<V> {
 /// A buffer that makes the jitter of a network a constant delay, for whole frames.
 ///
 /// Frames come out in the order of their sequence numbers, each once, when their timestamp is due: the
-/// fastest transit through the network of the last second, plus a fixed delay, or one that follows the
+/// fastest transit through the network of the last 2 s, plus a fixed delay, or one that follows the
 /// network ([`DelayTarget`]; what a large frame takes longer because it is large does not count), plus a
 /// hold, by which audio is waited for. The delay moves by at most an eighth of the time that passes; the
 /// hold falls by a quarter of it and grows at half speed. A frame that comes late is shown at once; those

@@ -75,7 +75,7 @@ impl Reception {
         frame
     }
 
-    /// Takes a frame of video whose first packet arrived at `arrived`, and which is complete now.
+    /// Takes a frame of video, which is complete now.
     pub(super) fn video(
         &mut self,
         now: Instant,
@@ -128,8 +128,8 @@ impl Reception {
     }
 
     fn capture<T: MediaTimestamp>(&self, timestamp: T) -> Option<CaptureTime> {
-        let unix_us = self.sync.rtp_to_wall_clock(timestamp).ok()?;
-        Some(CaptureTime { unix_us, confidence: self.sync.wall_clock_confidence(timestamp) })
+        let known = self.sync.known(timestamp).ok()?;
+        Some(CaptureTime { unix_us: known.us, confidence: known.confidence })
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {

@@ -119,7 +119,7 @@ impl Transport {
                     self.queues.media(Media::Audio { peer: remote.id.clone(), frame });
                 }
             }
-            PeerMedia::Video { sequence, rtp, frame, contiguous, .. } => {
+            PeerMedia::Video { sequence, rtp, frame, contiguous } => {
                 connection.keyframes.received(now, frame.keyframe, contiguous);
                 #[cfg(feature = "sim")]
                 if self.bypass_playout {

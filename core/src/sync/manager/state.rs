@@ -20,9 +20,9 @@ pub enum SyncState {
 
 /// A wall-clock time and how sure it is.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Known {
-    pub(super) us: u64,
-    pub(super) confidence: f64,
+pub(crate) struct Known {
+    pub(crate) us: u64,
+    pub(crate) confidence: f64,
 }
 
 impl Known {
@@ -58,9 +58,7 @@ pub struct MediumStatistics {
 
 impl MediumStatistics {
     pub(super) fn new(buffer: BufferStatistics, max_frames: usize, hold: Duration) -> Self {
-        let dropped_frames =
-            buffer.late + buffer.duplicates + buffer.overruns + buffer.strays + buffer.flushed;
-        Self { buffer, max_frames, dropped_frames, hold }
+        Self { buffer, max_frames, dropped_frames: buffer.discarded(), hold }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::SyncManager;
-use crate::sync::clock::{Medium, RtcpSenderReport};
+use crate::sync::clock::{ClockError, Medium, RtcpSenderReport};
 use crate::sync::error::SyncError;
 use crate::sync::lipsync::AvOffset;
 use crate::sync::ntp_map::ReportUse;
@@ -21,6 +21,14 @@ pub(in crate::sync) const STEP: u32 = 960;
 
 pub(in crate::sync) fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
+}
+
+pub(in crate::sync) fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+pub(in crate::sync) fn discontinuity<T: std::fmt::Debug>(found: Result<T, SyncError>) -> bool {
+    matches!(found, Err(SyncError::Clock(ClockError::TimestampDiscontinuity { .. })))
 }
 
 /// A fixed delay of 50 ms.
