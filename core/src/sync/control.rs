@@ -120,7 +120,9 @@ impl Control {
     fn run_dry(&self, at: &Situation, missing: i64) -> Step {
         let Some(gap) = at.gap else { return Step::Conceal { length: missing } };
         let left = gap.saturating_sub(at.concealed);
-        let plenty = at.delay >= at.target.saturating_add(self.skip_above);
+        // What is left above the target behind the gap.
+        let after = at.delay.saturating_sub(at.ready.max(0)).saturating_sub(gap);
+        let plenty = after >= at.target.saturating_add(self.skip_above);
         if left <= 0 || plenty {
             return Step::Skip;
         }

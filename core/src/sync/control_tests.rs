@@ -48,7 +48,8 @@ fn decisions_by_situation() {
         ("a gap", gap(20, 0, at(40, 40, 0)), conceal(10)),
         ("the rest of a gap", gap(20, 17, at(40, 40, 0)), conceal(3)),
         ("a gap that was filled", gap(20, 20, at(40, 40, 0)), Step::Skip),
-        ("a gap where delay abounds", gap(60, 0, at(141, 40, 0)), Step::Skip),
+        ("a gap half filled, and no delay to spare", gap(20, 10, at(59, 40, 0)), conceal(10)),
+        ("a gap half filled, and some to spare", gap(20, 10, at(60, 40, 0)), Step::Skip),
         ("a gap further on", gap(20, 0, at(45, 40, 15)), shrink(5, false)),
     ];
     for (name, situation, expected) in table {

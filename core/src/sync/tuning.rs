@@ -30,7 +30,7 @@ pub struct PlayoutTuning {
     pub shrink_above: Duration,
     /// So far above the target it goes faster without pauses.
     pub hurry_above: Duration,
-    /// So far above the target what is missing is skipped instead of concealed.
+    /// What is missing is skipped instead of concealed where the delay is so far above the target even without it.
     pub skip_above: Duration,
     /// Before it runs dry playout slows down, if so much is enough to get over the next time that it is
     /// asked. Zero: never.
@@ -44,7 +44,7 @@ impl PlayoutTuning {
     /// Little delay first: the default.
     pub const fn rtcmesh() -> Self {
         Self {
-            loss_price: 59.0,
+            loss_price: 56.0,
             worst: Duration::from_millis(80),
             memory: Duration::from_secs(120),
             recent: Duration::from_secs(3),
@@ -53,7 +53,7 @@ impl PlayoutTuning {
             grow_below: Duration::from_millis(12),
             shrink_above: Duration::ZERO,
             hurry_above: Duration::from_millis(40),
-            skip_above: Duration::from_millis(100),
+            skip_above: Duration::ZERO,
             brink: Duration::from_millis(15),
             brink_share: 0.5,
         }
@@ -62,7 +62,7 @@ impl PlayoutTuning {
     /// Fewer losses for more delay.
     pub const fn safe() -> Self {
         Self {
-            loss_price: 230.0,
+            loss_price: 233.0,
             worst: Duration::from_millis(250),
             memory: Duration::from_secs(160),
             recent: Duration::from_secs(8),
