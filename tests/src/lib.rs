@@ -11,10 +11,18 @@
 //! world.start_all();
 //! assert!(world.run_until(|world| world.connected(alice, bob) && world.connected(bob, alice)));
 //! ```
+#![forbid(unsafe_code)]
 
+mod clock;
+mod digest;
 mod host;
-mod network;
+pub mod net;
+mod node;
+pub mod scenario;
 mod world;
 
-pub use host::Host;
+pub use clock::ClockError;
+pub use digest::Digest;
+pub use host::{Attachment, Host, Setup};
+pub use node::{Node, Outgoing};
 pub use world::World;

@@ -1,0 +1,401 @@
+//! What a seed draws: how many peers where, which faults, how hard, and everything that happens.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use rtcmesh_core::rng::{Rng, Seed};
+
+use super::act::Act;
+use crate::net::Preset;
+
+/// What a scenario is about: which acts it draws, how many peers, and how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Scenario {
+    /// Everything: the seed first draws which kinds of acts there are at all, and how often (swarm testing:
+    /// Groce et al., ISSTA 2012).
+    Mixed,
+    /// Everybody talks, nothing happens: for speed and for long runs.
+    Talk,
+    /// Joining, leaving, crashing, restarting.
+    Churn,
+    /// Both sides of pairs call, end and call again at once.
+    Glare,
+    /// Cuts, partitions, storms, interfaces that go down.
+    Network,
+    /// Moving to other networks, and NATs that forget.
+    Roam,
+    /// A signaling server that restarts, and connections to it that break.
+    Server,
+    /// Messages of every size, video, readers that stall.
+    Data,
+}
+
+impl Scenario {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Mixed,
+        Self::Talk,
+        Self::Churn,
+        Self::Glare,
+        Self::Network,
+        Self::Roam,
+        Self::Server,
+        Self::Data,
+    ];
+
+    /// Its name, as on a command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Mixed => "mixed",
+            Self::Talk => "talk",
+            Self::Churn => "churn",
+            Self::Glare => "glare",
+            Self::Network => "network",
+            Self::Roam => "roam",
+            Self::Server => "server",
+            Self::Data => "data",
+        }
+    }
+
+    /// How often each kind of act is drawn, relative to the others.
+    fn weights(self) -> [(Kind, u32); KINDS.len()] {
+        KINDS.map(|kind| (kind, kind.weight(self)))
+    }
+}
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// There is no scenario of this name; the message lists those that there are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownScenario(pub String);
+
+impl fmt::Display for UnknownScenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = Scenario::ALL.map(Scenario::name).join(", ");
+        write!(f, "no scenario is called {:?}; there are: {names}", self.0)
+    }
+}
+
+impl std::error::Error for UnknownScenario {}
+
+impl FromStr for Scenario {
+    type Err = UnknownScenario;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        let found = Self::ALL.into_iter().find(|scenario| scenario.name() == name);
+        found.ok_or_else(|| UnknownScenario(name.to_owned()))
+    }
+}
+
+/// A kind of act.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Join,
+    Leave,
+    Crash,
+    Restart,
+    Connect,
+    Disconnect,
+    Say,
+    Talk,
+    Film,
+    Configure,
+    Stall,
+    BreakSignaling,
+    StopServer,
+    Cut,
+    Partition,
+    Flap,
+    Roam,
+    Rebind,
+    Storm,
+    Spray,
+}
+
+const KINDS: [Kind; 20] = [
+    Kind::Join,
+    Kind::Leave,
+    Kind::Crash,
+    Kind::Restart,
+    Kind::Connect,
+    Kind::Disconnect,
+    Kind::Say,
+    Kind::Talk,
+    Kind::Film,
+    Kind::Configure,
+    Kind::Stall,
+    Kind::BreakSignaling,
+    Kind::StopServer,
+    Kind::Cut,
+    Kind::Partition,
+    Kind::Flap,
+    Kind::Roam,
+    Kind::Rebind,
+    Kind::Storm,
+    Kind::Spray,
+];
+
+impl Kind {
+    const fn weight(self, scenario: Scenario) -> u32 {
+        use Kind::*;
+        match (scenario, self) {
+            (Scenario::Talk, _) => 0,
+            // What makes the rest worth looking at.
+            (Scenario::Mixed, Say) => 8,
+            (_, Say) => 5,
+            (Scenario::Mixed, Talk | Connect) => 4,
+            (_, Talk) => 2,
+            (Scenario::Mixed, Join | Disconnect | Film | Storm | Cut) => 3,
+            (Scenario::Mixed, Restart | Leave | Crash | BreakSignaling | Flap | Roam) => 2,
+            (Scenario::Mixed, _) => 1,
+            (Scenario::Churn, Join) => 8,
+            (Scenario::Churn, Leave | Crash | Restart) => 4,
+            (Scenario::Glare, Connect) => 12,
+            (Scenario::Glare, Disconnect) => 6,
+            (Scenario::Network, Cut | Storm | Flap) => 4,
+            (Scenario::Network, Partition) => 2,
+            (Scenario::Roam, Roam) => 6,
+            (Scenario::Roam, Rebind | Flap) => 3,
+            (Scenario::Server, BreakSignaling) => 5,
+            (Scenario::Server, StopServer) => 3,
+            (Scenario::Server, Restart | Connect) => 2,
+            (Scenario::Data, Film | Stall | Configure) => 3,
+            (Scenario::Data, Storm | Spray) => 1,
+            _ => 0,
+        }
+    }
+}
+
+/// What a user may fix of what a seed draws.
+#[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Options {
+    /// The scenario; `Mixed` by default.
+    pub scenario: Option<Scenario>,
+    /// How many peers, 2 to 64.
+    pub peers: Option<usize>,
+    /// Where all of them are.
+    pub preset: Option<Preset>,
+    /// How long the part with faults lasts.
+    pub duration: Option<Duration>,
+    /// Only these acts, by their numbers; `None`: all.
+    pub only: Option<Vec<usize>>,
+    /// Whether received audio is decoded and played, which needs the feature `opus` of the core.
+    pub decode: bool,
+}
+
+/// The bounds of [`Options::peers`].
+pub(super) const PEERS: (usize, usize) = (2, 64);
+
+/// One peer, as drawn.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Peer {
+    /// Its room.
+    pub room: usize,
+    /// Where it is; `None`: at a public address.
+    pub preset: Option<Preset>,
+    /// By how much its wall clock is ahead, in milliseconds.
+    pub offset_ms: i64,
+    /// By how much its clocks are faster, in parts per million.
+    pub drift_ppm: f64,
+}
+
+/// Everything that a seed draws.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Plan {
+    /// The seed.
+    pub seed: u64,
+    /// What it is about.
+    pub scenario: Scenario,
+    /// The peers.
+    pub peers: Vec<Peer>,
+    /// Whether they connect by themselves.
+    pub automatic: bool,
+    /// The latency of the internet, one way.
+    pub latency: Duration,
+    /// Its jitter, at most.
+    pub jitter: Duration,
+    /// Its losses, as a share.
+    pub loss: f64,
+    /// The latency of signaling, one way, and its jitter.
+    pub signaling: (Duration, Duration),
+    /// Whether received audio is decoded.
+    pub decode: bool,
+    /// What happens, and when, since the start of the part with faults.
+    pub acts: Vec<(Duration, Act)>,
+    /// How long that part lasts.
+    pub duration: Duration,
+}
+
+impl Plan {
+    /// What this seed draws. `options` fix parts of it.
+    #[must_use]
+    pub fn draw(seed: u64, options: &Options) -> Self {
+        let scenario = options.scenario.unwrap_or(Scenario::Mixed);
+        let root = Rng::new(Seed::from_number(seed)).fork("plan").fork(scenario.name());
+        // Each part has a generator of its own, so that fixing one changes nothing in another.
+        let mut dice = Dice(root.fork("world"));
+        let most = if scenario == Scenario::Talk { 10 } else { 2 + dice.below(5) };
+        let (least, limit) = PEERS;
+        let count = options.peers.unwrap_or(most).clamp(least, limit);
+        let duration = options.duration.unwrap_or(match scenario {
+            Scenario::Talk => Duration::from_secs(60),
+            _ => Duration::from_secs(20 + dice.below(40) as u64),
+        });
+        let calm = scenario == Scenario::Talk;
+        let rooms = if !calm && dice.one_in(4) { 2 } else { 1 };
+        let anywhere = dice.one_in(2);
+        let clocks = dice.one_in(2);
+        let peers = (0..count).map(|n| {
+            let mut dice = Dice(root.fork(&format!("peer {n}")));
+            let somewhere = (!calm && anywhere && dice.one_in(2)).then(|| dice.preset());
+            let (offset, drift) = (dice.below(2_000) as i64 - 1_000, dice.unit() * 200.0 - 100.0);
+            let (offset_ms, drift_ppm) = if clocks { (offset, drift) } else { (0, 0.0) };
+            Peer { room: n % rooms, preset: options.preset.or(somewhere), offset_ms, drift_ppm }
+        });
+        let peers: Vec<Peer> = peers.collect();
+        let automatic = calm || dice.one_in(2);
+        let latency = Duration::from_millis(1 + dice.below(if calm { 20 } else { 100 }) as u64);
+        let hard = !calm && dice.one_in(2);
+        let jitter = Duration::from_millis(if hard { dice.below(30) as u64 } else { 0 });
+        let loss = if hard && dice.one_in(2) { dice.unit() * 0.15 } else { 0.0 };
+        let slow = !calm && dice.one_in(2);
+        let signaling = (
+            Duration::from_millis(1 + dice.below(60) as u64),
+            Duration::from_millis(if slow { dice.below(300) as u64 } else { 0 }),
+        );
+        let mut acts = script(&root, scenario, count, duration);
+        if let Some(only) = &options.only {
+            let numbered = acts.into_iter().enumerate();
+            acts = numbered.filter(|(n, _)| only.contains(n)).map(|(_, act)| act).collect();
+        }
+        let decode = options.decode;
+        Self {
+            seed,
+            scenario,
+            peers,
+            automatic,
+            latency,
+            jitter,
+            loss,
+            signaling,
+            decode,
+            acts,
+            duration,
+        }
+    }
+}
+
+/// Draws what happens.
+fn script(root: &Rng, scenario: Scenario, peers: usize, duration: Duration) -> Vec<(Duration, Act)> {
+    let mut dice = Dice(root.fork("acts"));
+    if scenario == Scenario::Talk {
+        return (0..peers).map(|n| (Duration::ZERO, Act::Talk(n, true))).collect();
+    }
+    let mut weights = scenario.weights();
+    if scenario == Scenario::Mixed {
+        for (_, weight) in &mut weights {
+            *weight *= dice.below(3) as u32;
+        }
+    }
+    let total: u32 = weights.iter().map(|(_, weight)| weight).sum();
+    let busy = 1 + dice.below(4) as u64;
+    let mut acts = Vec::new();
+    let mut at = Duration::ZERO;
+    while total > 0 && at < duration && acts.len() < 400 {
+        let mut pick = dice.below(total as usize) as u32;
+        let drawn = weights.iter().find(|(_, weight)| {
+            let here = pick < *weight;
+            pick = pick.saturating_sub(*weight);
+            here
+        });
+        if let Some((kind, _)) = drawn {
+            acts.push((at, dice.act(*kind, peers)));
+        }
+        // Often at once, or while messages are under way.
+        let pause = match dice.below(10) {
+            0..=2 => 0,
+            3..=6 => dice.below(60),
+            7..=8 => dice.below(1_500),
+            _ => 1_500 + dice.below(7_500),
+        };
+        at += Duration::from_millis(pause as u64 * busy / 2);
+    }
+    acts
+}
+
+/// Chance.
+struct Dice(Rng);
+
+impl Dice {
+    fn below(&mut self, end: usize) -> usize {
+        // The bias is far below what matters here.
+        if end == 0 { 0 } else { (self.0.next_u64() % end as u64) as usize }
+    }
+
+    fn one_in(&mut self, n: usize) -> bool {
+        self.below(n) == 0
+    }
+
+    fn unit(&mut self) -> f64 {
+        self.0.unit()
+    }
+
+    fn preset(&mut self) -> Preset {
+        Preset::ALL[self.below(Preset::ALL.len())]
+    }
+
+    /// A time of some seconds, mostly short.
+    fn outage(&mut self) -> Duration {
+        let most = [500, 3_000, 12_000][self.below(3)];
+        Duration::from_millis(1 + self.below(most) as u64)
+    }
+
+    fn act(&mut self, kind: Kind, peers: usize) -> Act {
+        let a = self.below(peers);
+        let b = (a + 1 + self.below(peers - 1)) % peers;
+        match kind {
+            Kind::Join => Act::Join(a),
+            Kind::Leave => Act::Leave(a),
+            Kind::Crash => Act::Crash(a),
+            Kind::Restart => Act::Restart(a),
+            Kind::Connect => Act::Connect(a, b),
+            Kind::Disconnect => Act::Disconnect(a, b),
+            Kind::Say => {
+                let size = match self.below(8) {
+                    0..=3 => 30 + self.below(100),
+                    4..=5 => self.below(16_000),
+                    6 => 16_000 + self.below(200_000),
+                    _ => [1_000, 1_200, 16_384, 65_536][self.below(4)],
+                };
+                let count = if size < 2_000 { 1 + self.below(20) as u32 } else { 1 };
+                Act::Say { from: a, to: b, count, size, reliable: !self.one_in(4) }
+            }
+            Kind::Talk => Act::Talk(a, !self.one_in(3)),
+            Kind::Film => Act::Film(a, !self.one_in(3)),
+            Kind::Configure => Act::Configure(a, 50 + self.below(151) as u32),
+            Kind::Stall => Act::Stall(a, self.outage()),
+            Kind::BreakSignaling => Act::BreakSignaling(a),
+            Kind::StopServer => Act::StopServer(self.outage()),
+            Kind::Cut => Act::Cut(a, b, self.outage()),
+            Kind::Partition => {
+                let set = self.0.next_u64() & ((1 << peers.min(63)) - 1);
+                Act::Partition(set, self.outage())
+            }
+            Kind::Flap => Act::Flap(a, self.outage()),
+            Kind::Roam => Act::Roam(a, self.preset()),
+            Kind::Rebind => Act::Rebind(a),
+            Kind::Storm => Act::Storm(a, 1 + self.below(500) as u16, self.outage()),
+            Kind::Spray => Act::Spray(a),
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! Scenarios: what a seed draws is run under faults, then healed, and checked against a model all the while.
+
+mod act;
+mod draw;
+mod model;
+mod report;
+mod run;
+mod tag;
+
+pub use act::Act;
+pub use draw::{Options, Peer, Plan, Scenario, UnknownScenario};
+pub use model::Violation;
+pub use report::Report;
+pub use run::{Progress, run};

@@ -1,0 +1,329 @@
+//! The reference model: what must happen and what must not, checked as it is told.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::Duration;
+
+use rtcmesh_core::media::Reliability;
+use rtcmesh_core::transport::{AudioData, Event, Media};
+
+use super::tag::{Class, Tag};
+
+/// Something that must not have happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Violation {
+    /// When, since the world's start.
+    pub at: Duration,
+    /// At which host; `None`: at none of them.
+    pub host: Option<usize>,
+    /// What.
+    pub what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.3} s", self.at.as_secs_f64())?;
+        if let Some(host) = self.host {
+            write!(f, " at p{host}")?;
+        }
+        write!(f, ": {}", self.what)
+    }
+}
+
+/// So many violations are kept: what follows the first ones follows from them.
+const MAX_VIOLATIONS: usize = 20;
+
+/// So many numbers of unreliable messages are remembered for each pair.
+const MAX_SEEN: usize = 4_096;
+
+/// Where a connection stands, by what was told about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum At {
+    #[default]
+    Nothing,
+    Connecting,
+    Connected,
+    Lost,
+}
+
+impl At {
+    const fn is_up(self) -> bool {
+        matches!(self, Self::Connected | Self::Lost)
+    }
+}
+
+/// What one host has been told about another, and told it.
+#[derive(Debug, Default)]
+struct Pair {
+    at: At,
+    /// Whether it was up at some time since the last look at media.
+    was_up: bool,
+    /// How often they have connected.
+    epoch: u32,
+    audio: Option<Tag>,
+    video: Option<Tag>,
+    /// The next number of each reliable class, by the sender's incarnation and epoch.
+    next: BTreeMap<(u32, u32, Class), u64>,
+    /// Numbers of unreliable messages that came.
+    seen: BTreeSet<Tag>,
+    /// How many messages of each class were sent in this epoch.
+    sent: [u64; 3],
+    /// Gaps that were told as losses.
+    excused: bool,
+}
+
+/// One host's story.
+#[derive(Debug, Default)]
+struct Mind {
+    room: usize,
+    incarnation: u32,
+    pairs: BTreeMap<usize, Pair>,
+    audio: u64,
+    video: u64,
+}
+
+/// What all hosts have been told.
+#[derive(Debug, Default)]
+pub(super) struct Model {
+    minds: Vec<Mind>,
+    pub(super) violations: Vec<Violation>,
+    /// Pairs between which there was a direct path at some time.
+    possible: BTreeSet<(usize, usize)>,
+}
+
+/// The number of the host of this name: `p` and the number.
+pub(super) fn number(name: &str) -> Option<usize> {
+    name.strip_prefix('p')?.parse().ok()
+}
+
+impl Model {
+    pub(super) fn new(rooms: impl Iterator<Item = usize>) -> Self {
+        let minds = rooms.map(|room| Mind { room, ..Mind::default() }).collect();
+        Self { minds, ..Self::default() }
+    }
+
+    pub(super) fn violation(&mut self, at: Duration, host: Option<usize>, what: String) {
+        if self.violations.len() < MAX_VIOLATIONS {
+            self.violations.push(Violation { at, host, what });
+        }
+    }
+
+    /// There is a direct path between these two from now on, or was.
+    pub(super) fn path_possible(&mut self, a: usize, b: usize) {
+        self.possible.insert((a.min(b), a.max(b)));
+    }
+
+    /// Another transport takes the place of a host's.
+    pub(super) fn restarted(&mut self, host: usize) {
+        let mind = &mut self.minds[host];
+        let (room, incarnation) = (mind.room, mind.incarnation + 1);
+        *mind = Mind { room, incarnation, ..Mind::default() };
+    }
+
+    pub(super) fn next_audio(&mut self, host: usize) -> Tag {
+        let mind = &mut self.minds[host];
+        mind.audio += 1;
+        let incarnation = mind.incarnation;
+        Tag { from: host as u32, incarnation, epoch: 0, number: mind.audio - 1 }
+    }
+
+    pub(super) fn next_video(&mut self, host: usize) -> Tag {
+        let mind = &mut self.minds[host];
+        mind.video += 1;
+        let incarnation = mind.incarnation;
+        Tag { from: host as u32, incarnation, epoch: 0, number: mind.video - 1 }
+    }
+
+    /// The tag of the next message of a class; it counts as sent after [`Self::sent`].
+    pub(super) fn next_message(&mut self, from: usize, to: usize, class: Class) -> Tag {
+        let mind = &mut self.minds[from];
+        let incarnation = mind.incarnation;
+        let pair = mind.pairs.entry(to).or_default();
+        let number = pair.sent[class.index()];
+        Tag { from: from as u32, incarnation, epoch: pair.epoch, number }
+    }
+
+    pub(super) fn sent(&mut self, from: usize, to: usize, class: Class) {
+        let pair = self.minds[from].pairs.entry(to).or_default();
+        pair.sent[class.index()] += 1;
+    }
+
+    /// Whether a host has been told that it is connected with another.
+    pub(super) fn connected(&self, host: usize, other: usize) -> bool {
+        self.minds[host].pairs.get(&other).is_some_and(|pair| pair.at == At::Connected)
+    }
+
+    /// The reliable messages that a host has sent to another in the connection that stands, and that have not
+    /// arrived.
+    pub(super) fn missing(&self, from: usize, to: usize) -> u64 {
+        let Some(pair) = self.minds[from].pairs.get(&to).filter(|pair| pair.at.is_up()) else {
+            return 0;
+        };
+        let Some(other) = self.minds[to].pairs.get(&from).filter(|other| other.at.is_up()) else {
+            return 0;
+        };
+        if other.excused {
+            return 0;
+        }
+        let arrived = |class: Class| {
+            let key = (self.minds[from].incarnation, pair.epoch, class);
+            other.next.get(&key).copied().unwrap_or(0)
+        };
+        let reliable = [Class::Small, Class::Large];
+        reliable.map(|class| pair.sent[class.index()].saturating_sub(arrived(class))).iter().sum()
+    }
+
+    /// Losses that a host was told of may be gaps.
+    pub(super) fn excuse(&mut self, host: usize) {
+        for pair in self.minds[host].pairs.values_mut() {
+            pair.excused = true;
+        }
+    }
+
+    pub(super) fn event(&mut self, now: Duration, host: usize, event: &Event) {
+        if let Err(what) = self.check_event(host, event) {
+            self.violation(now, Some(host), what);
+        }
+    }
+
+    fn check_event(&mut self, host: usize, event: &Event) -> Result<(), String> {
+        if let Event::Lagged { .. } = event {
+            self.excuse(host);
+            return Ok(());
+        }
+        let Some(name) = event.peer() else { return Ok(()) };
+        let other = number(name.as_str()).filter(|other| *other < self.minds.len());
+        let other = other.ok_or_else(|| format!("{name} is nobody: {event:?}"))?;
+        if self.minds[other].room != self.minds[host].room {
+            return Err(format!("{name} is in another room: {event:?}"));
+        }
+        let possible = self.possible.contains(&(host.min(other), host.max(other)));
+        let pair = self.minds[host].pairs.entry(other).or_default();
+        let before = pair.at;
+        let after = match (before, event) {
+            (At::Nothing, Event::Connecting { .. }) => At::Connecting,
+            (At::Connecting, Event::Connected { .. }) => {
+                pair.epoch += 1;
+                pair.sent = [0; 3];
+                pair.excused = false;
+                if !possible {
+                    return Err(format!("connected with {name}, and there is no path"));
+                }
+                At::Connected
+            }
+            (At::Connected, Event::Reconnecting { .. }) => At::Lost,
+            (At::Lost, Event::Reconnected { .. }) => At::Connected,
+            (
+                At::Connecting | At::Connected | At::Lost,
+                Event::Failed { .. } | Event::Closed { .. },
+            ) => At::Nothing,
+            (at, Event::PeerDiscovered { .. } | Event::PeerGone { .. }) => at,
+            (at, Event::Data { message, reliability, .. }) if at.is_up() => {
+                return self.check_message(host, other, message, *reliability);
+            }
+            (
+                at,
+                Event::DataChannelOpen { .. }
+                | Event::BufferedAmountLow { .. }
+                | Event::KeyframeRequested { .. }
+                | Event::QualityChanged { .. }
+                | Event::SyncStateChanged { .. },
+            ) if at.is_up() => at,
+            (at, event) => return Err(format!("{event:?} of a peer that is {at:?}")),
+        };
+        pair.at = after;
+        pair.was_up |= after.is_up() || before.is_up();
+        Ok(())
+    }
+
+    fn check_message(
+        &mut self,
+        host: usize,
+        other: usize,
+        message: &rtcmesh_core::media::DataMessage,
+        reliability: Reliability,
+    ) -> Result<(), String> {
+        let Some((class, tag)) = Tag::of_message(message) else {
+            return Err(format!("p{other} sent no message of {} bytes like this", message.size()));
+        };
+        if tag.from as usize != other {
+            return Err(format!("p{other} speaks for p{}: message {tag}", tag.from));
+        }
+        if (class == Class::Unreliable) != (reliability == Reliability::Unreliable) {
+            return Err(format!("message {tag} came as {reliability:?}"));
+        }
+        let pair = self.minds[host].pairs.entry(other).or_default();
+        if class == Class::Unreliable {
+            if pair.seen.len() >= MAX_SEEN {
+                pair.seen.pop_first();
+            }
+            return if pair.seen.insert(tag) {
+                Ok(())
+            } else {
+                Err(format!("unreliable message {tag} came twice"))
+            };
+        }
+        let next = pair.next.entry((tag.incarnation, tag.epoch, class)).or_insert(0);
+        let expected = *next;
+        *next = tag.number + 1;
+        if tag.number < expected || (tag.number > expected && !pair.excused) {
+            return Err(format!("{class:?} message {tag} came where number {expected} was due"));
+        }
+        Ok(())
+    }
+
+    pub(super) fn media(&mut self, now: Duration, host: usize, media: &Media) {
+        if let Err(what) = self.check_media(host, media) {
+            self.violation(now, Some(host), what);
+        }
+    }
+
+    fn check_media(&mut self, host: usize, media: &Media) -> Result<(), String> {
+        let name = media.peer();
+        let other = number(name.as_str()).filter(|other| *other < self.minds.len());
+        let other = other.ok_or_else(|| format!("media of {name}, who is nobody"))?;
+        let pair = self.minds[host].pairs.entry(other).or_default();
+        if !pair.was_up && !pair.at.is_up() {
+            return Err(format!("media of {name}, which is {:?}", pair.at));
+        }
+        let (tag, last, what) = match media {
+            Media::Audio { frame, .. } => match &frame.data {
+                AudioData::Encoded(packet) => (Tag::of_audio(packet), &mut pair.audio, "audio"),
+                _ => return Ok(()),
+            },
+            Media::Video { frame, .. } => (Tag::of_video(frame), &mut pair.video, "video"),
+            _ => return Ok(()),
+        };
+        let tag = tag.ok_or_else(|| format!("{what} of {name} is not as it was sent"))?;
+        if tag.from as usize != other {
+            return Err(format!("{name} speaks for p{}: {what} {tag}", tag.from));
+        }
+        let before = last.replace(tag);
+        if let Some(before) = before
+            && (tag.incarnation, tag.number) <= (before.incarnation, before.number)
+        {
+            return Err(format!("{what} {tag} of {name} after {before}"));
+        }
+        Ok(())
+    }
+
+    /// A look at all media is over: what comes from now on comes from those that are connected now.
+    pub(super) fn looked(&mut self, host: usize) {
+        for pair in self.minds[host].pairs.values_mut() {
+            pair.was_up = pair.at.is_up();
+        }
+    }
+
+    /// A host has shut down: everything about it must have come to its end.
+    pub(super) fn ended(&mut self, now: Duration, host: usize) {
+        let open: Vec<String> = {
+            let pairs = self.minds[host].pairs.iter();
+            let open = pairs.filter(|(_, pair)| pair.at != At::Nothing);
+            open.map(|(other, pair)| format!("p{other} {:?}", pair.at)).collect()
+        };
+        if !open.is_empty() {
+            self.violation(now, Some(host), format!("not ended by shutdown: {}", open.join(", ")));
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! What became of a scenario.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::draw::{Plan, Scenario};
+use super::model::Violation;
+use crate::net::NetStats;
+use crate::world::World;
+
+/// What became of a scenario.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Report {
+    /// The seed.
+    pub seed: u64,
+    /// The scenario.
+    pub scenario: Scenario,
+    /// The digest of the whole world.
+    pub digest: String,
+    /// How long it ran in virtual time.
+    pub elapsed: Duration,
+    /// What was wrong; nothing: it passed.
+    pub violations: Vec<Violation>,
+    /// What happened, in words.
+    pub timeline: Vec<(Duration, String)>,
+    /// What the network counted.
+    pub network: NetStats,
+}
+
+impl Report {
+    pub(super) fn new(
+        plan: &Plan,
+        world: &World,
+        violations: Vec<Violation>,
+        timeline: Vec<(Duration, String)>,
+    ) -> Self {
+        Self {
+            seed: plan.seed,
+            scenario: plan.scenario,
+            digest: world.digest(),
+            elapsed: world.elapsed(),
+            violations,
+            timeline,
+            network: world.stats(),
+        }
+    }
+
+    /// The report of a world in which something panicked.
+    pub(super) fn panicked(plan: &Plan, what: String) -> Self {
+        Self {
+            seed: plan.seed,
+            scenario: plan.scenario,
+            digest: String::new(),
+            elapsed: Duration::ZERO,
+            violations: vec![Violation { at: Duration::ZERO, host: None, what }],
+            timeline: Vec::new(),
+            network: NetStats::default(),
+        }
+    }
+
+    /// Whether nothing was wrong.
+    #[must_use]
+    pub fn passed(&self) -> bool {
+        self.violations.is_empty()
+    }
+
+    /// `pass` or `fail`.
+    #[must_use]
+    pub fn verdict(&self) -> &'static str {
+        if self.passed() { "pass" } else { "fail" }
+    }
+
+    /// As one JSON object, with the CPU time that it took in seconds.
+    #[must_use]
+    pub fn json(&self, cpu_seconds: f64) -> Value {
+        let violations: Vec<String> = self.violations.iter().map(ToString::to_string).collect();
+        json!({
+            "seed": self.seed,
+            "scenario": self.scenario.name(),
+            "verdict": self.verdict(),
+            "digest": self.digest,
+            "virtual_seconds": self.elapsed.as_secs_f64(),
+            "cpu_seconds": cpu_seconds,
+            "violations": violations,
+        })
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seed, scenario, digest, .. } = self;
+        let seconds = self.elapsed.as_secs_f64();
+        write!(f, "seed {seed} {scenario}: {} after {seconds:.1} s, {digest}", self.verdict())?;
+        for violation in &self.violations {
+            write!(f, "\n  {violation}")?;
+        }
+        Ok(())
+    }
+}

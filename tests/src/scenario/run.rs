@@ -1,0 +1,605 @@
+//! Runs what was drawn: first under faults, then healed, and tells what was wrong.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use rtcmesh_core::config::{AudioSettings, Config, ConfigPatch, ConnectMode, ReceivedAudio};
+use rtcmesh_core::id::PeerId;
+use rtcmesh_core::media::{Reliability, RuntimeData};
+use rtcmesh_core::transport::{Event, Outcome, Transport};
+
+use super::act::Act;
+use super::draw::Plan;
+use super::model::Model;
+use super::report::Report;
+use super::tag::Class;
+use crate::host::Setup;
+use crate::net::{Jitter, Loss};
+use crate::world::World;
+
+/// Applications look at what has come, and send the next frame of audio, this often.
+const TICK: Duration = Duration::from_millis(20);
+
+/// An audio packet is this long in bytes: 32 kbit/s.
+const AUDIO_SIZE: usize = 80;
+
+/// A frame of video, and a keyframe, is this long in bytes.
+const VIDEO_SIZE: usize = 2_500;
+const KEYFRAME_SIZE: usize = 12_000;
+
+/// From this size on messages travel in fragments between two of us (the wire's limit of 16 KiB).
+const FRAGMENTED_FROM: usize = 16 * 1024;
+
+/// When everything that can connect must have connected after the last fault: an attempt that had begun before takes
+/// up to 30 s, and the next one 10 s.
+const HEALED_WITHIN: Duration = Duration::from_secs(90);
+
+/// How long what is on its way may take when nothing new is sent.
+const DELIVERED_WITHIN: Duration = Duration::from_secs(60);
+
+/// A call is answered within this: its limit of 10 s, and the time until it is told.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(12);
+
+/// What a running scenario tells whoever watches it.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Progress {
+    /// Virtual time since the start.
+    pub elapsed: Duration,
+    /// About how long it will be in all.
+    pub total: Duration,
+}
+
+/// What ends by itself.
+#[derive(Debug, Clone)]
+enum Undo {
+    Cut(usize, usize),
+    Partition,
+    Flap(usize),
+    Storm(usize),
+    Stall(usize),
+    Server,
+}
+
+/// One application.
+#[derive(Debug, Default, Clone)]
+struct App {
+    talks: bool,
+    films: bool,
+    keyframe: bool,
+    /// Whether a transport is there that was not shut down.
+    alive: bool,
+    /// Calls that wait for their outcome, and since when.
+    waiting: BTreeMap<PeerId, Duration>,
+}
+
+struct Run<'a> {
+    plan: &'a Plan,
+    world: World,
+    model: Model,
+    apps: Vec<App>,
+    undo: Vec<(Duration, Undo)>,
+    /// Pairs that somebody wished to part.
+    parted: BTreeSet<(usize, usize)>,
+    /// The losses of each host's own access, to be put back after a storm.
+    calm: BTreeMap<usize, (Loss, Loss)>,
+    timeline: Vec<(Duration, String)>,
+    ticks: u64,
+    stranger: Option<usize>,
+}
+
+/// Runs a plan in a world of its own.
+///
+/// Whatever goes wrong is in the report: it does not panic where a machine does.
+pub fn run(plan: &Plan, watch: &mut dyn FnMut(Progress)) -> Report {
+    let mut run = Run::new(plan);
+    run.all(watch);
+    run.report()
+}
+
+fn name(host: usize) -> String {
+    format!("p{host}")
+}
+
+impl<'a> Run<'a> {
+    fn new(plan: &'a Plan) -> Self {
+        let mut world = World::new(plan.seed);
+        let weather = world.weather();
+        weather.latency = plan.latency;
+        weather.jitter = if plan.jitter.is_zero() { Jitter::None } else { Jitter::Uniform(plan.jitter) };
+        weather.loss = if plan.loss > 0.0 { Loss::Random(plan.loss) } else { Loss::None };
+        (world.signaling_latency, world.signaling_jitter) = plan.signaling;
+        let model = Model::new(plan.peers.iter().map(|peer| peer.room));
+        let mut run = Self {
+            plan,
+            world,
+            model,
+            apps: vec![App::default(); plan.peers.len()],
+            undo: Vec::new(),
+            parted: BTreeSet::new(),
+            calm: BTreeMap::new(),
+            timeline: Vec::new(),
+            ticks: 0,
+            stranger: None,
+        };
+        for (host, peer) in plan.peers.iter().enumerate() {
+            let setup = peer.preset.map_or_else(Setup::default, Setup::preset);
+            let setup = setup.clock(peer.offset_ms, peer.drift_ppm);
+            run.world.add_with(run.config(host), &setup);
+            run.apps[host].alive = true;
+            run.on(host, |transport, now| transport.start(now)).ok();
+        }
+        run.paths();
+        run
+    }
+
+    fn config(&self, host: usize) -> Config {
+        let url = format!("{}room{}", World::URL, self.plan.peers[host].room);
+        let mode = if self.plan.automatic { ConnectMode::Automatic } else { ConnectMode::Manual };
+        let mut audio = AudioSettings::default();
+        audio.received =
+            if self.plan.decode { ReceivedAudio::Decoded } else { ReceivedAudio::Encoded };
+        Config::new(url).peer_id(name(host)).max_peers(100).connect(mode).audio(audio)
+    }
+
+    fn on<T>(
+        &mut self,
+        host: usize,
+        act: impl FnOnce(&mut Transport, std::time::Instant) -> T,
+    ) -> T {
+        self.world.act(host, act)
+    }
+
+    /// Takes down between whom there is a direct path now.
+    fn paths(&mut self) {
+        for a in 0..self.apps.len() {
+            for b in 0..a {
+                if self.path(a, b) {
+                    self.model.path_possible(a, b);
+                }
+            }
+        }
+    }
+
+    fn path(&self, a: usize, b: usize) -> bool {
+        let (a, b) = (self.world.network_number(a), self.world.network_number(b));
+        self.world.network().can_reach_directly(a, b)
+    }
+
+    fn all(&mut self, watch: &mut dyn FnMut(Progress)) {
+        // Everybody is announced, and may have connected, before it begins.
+        let settle = Duration::from_secs(3);
+        let total = settle + self.plan.duration + Duration::from_secs(30);
+        let mut tell = |run: &Self| watch(Progress { elapsed: run.world.elapsed(), total });
+        self.until(settle, &mut tell);
+        let mut acts = self.plan.acts.iter().peekable();
+        let end = settle + self.plan.duration;
+        while self.world.elapsed() < end && self.model.violations.is_empty() {
+            while let Some((_, act)) = acts.next_if(|(at, _)| settle + *at <= self.world.elapsed()) {
+                self.note(act.to_string());
+                self.act(act);
+                self.look_at_all();
+            }
+            self.tick();
+            tell(self);
+        }
+        if self.model.violations.is_empty() {
+            self.heal(&mut tell);
+        }
+    }
+
+    fn until(&mut self, end: Duration, tell: &mut dyn FnMut(&Self)) {
+        while self.world.elapsed() < end {
+            self.tick();
+            tell(self);
+        }
+    }
+
+    fn note(&mut self, what: String) {
+        self.timeline.push((self.world.elapsed(), what));
+    }
+
+    /// One tick: what ends by itself, what applications send, what they are told.
+    fn tick(&mut self) {
+        let now = self.world.elapsed();
+        let due: Vec<Undo> = {
+            let (due, later) = std::mem::take(&mut self.undo).into_iter().partition(|(at, _)| *at <= now);
+            self.undo = later;
+            let due: Vec<(Duration, Undo)> = due;
+            due.into_iter().map(|(_, undo)| undo).collect()
+        };
+        for undo in due {
+            self.put_right(&undo);
+        }
+        for host in 0..self.apps.len() {
+            self.send_media(host);
+        }
+        self.ticks += 1;
+        self.world.run(TICK);
+        self.look_at_all();
+    }
+
+    fn send_media(&mut self, host: usize) {
+        if !self.apps[host].alive {
+            return;
+        }
+        if self.apps[host].talks {
+            let data = RuntimeData::EncodedAudio(self.model.next_audio(host).audio(AUDIO_SIZE));
+            // Nobody may be there to hear it.
+            self.on(host, |transport, now| transport.broadcast(now, &data)).ok();
+        }
+        if self.apps[host].films && self.ticks.is_multiple_of(2) {
+            let tag = self.model.next_video(host);
+            let keyframe = std::mem::take(&mut self.apps[host].keyframe) || tag.number % 50 == 0;
+            let size = if keyframe { KEYFRAME_SIZE } else { VIDEO_SIZE };
+            let data = RuntimeData::Video(tag.video(size, keyframe));
+            self.on(host, |transport, now| transport.broadcast(now, &data)).ok();
+        }
+    }
+
+    fn look_at_all(&mut self) {
+        for host in 0..self.apps.len() {
+            self.look(host);
+        }
+    }
+
+    /// What a host has been told since the last look.
+    fn look(&mut self, host: usize) {
+        let now = self.world.elapsed();
+        let events = std::mem::take(&mut self.world.hosts[host].events);
+        for event in &events {
+            self.model.event(now, host, event);
+            if let Event::KeyframeRequested { .. } = event {
+                self.apps[host].keyframe = true;
+            }
+            if !matches!(event, Event::QualityChanged { .. } | Event::Data { .. }) {
+                self.note(format!("p{host} {event:?}"));
+            }
+        }
+        let media = std::mem::take(&mut self.world.hosts[host].media);
+        for media in &media {
+            self.model.media(now, host, media);
+        }
+        if self.world.hosts[host].fetches {
+            self.model.looked(host);
+        }
+        let outcomes = std::mem::take(&mut self.world.hosts[host].outcomes);
+        for outcome in outcomes {
+            match outcome {
+                Outcome::Connected { peer, .. } => {
+                    if self.apps[host].waiting.remove(&peer).is_none() {
+                        let what = format!("an outcome for {peer} that nobody waits for");
+                        self.model.violation(now, Some(host), what);
+                    }
+                }
+                // Its name was still taken, or signaling could not be reached: it tries again.
+                Outcome::Started(Err(_)) if self.apps[host].alive => {
+                    self.on(host, |transport, now| transport.start(now)).ok();
+                }
+                _ => {}
+            }
+        }
+        let late = self.apps[host].waiting.iter().find(|(_, since)| now > **since + ANSWERED_WITHIN);
+        if let Some((peer, since)) = late {
+            let what = format!("the call of {peer} at {since:?} has no outcome");
+            self.model.violation(now, Some(host), what);
+        }
+        let dropped = self.world.hosts[host].transport.metrics().datagrams_dropped;
+        if dropped > 0 {
+            self.model.violation(now, Some(host), format!("{dropped} datagrams not fetched"));
+        }
+    }
+
+    fn act(&mut self, act: &Act) {
+        let now = self.world.elapsed();
+        match *act {
+            Act::Join(a) => self.join(a),
+            Act::Leave(a) => self.leave(a),
+            Act::Crash(a) => {
+                self.look(a);
+                self.world.crash(a);
+                self.gone(a);
+            }
+            Act::Restart(a) => {
+                self.leave(a);
+                self.join(a);
+            }
+            Act::Connect(a, b) => self.connect(a, b),
+            Act::Disconnect(a, b) => {
+                if self.apps[a].alive {
+                    self.parted.insert((a.min(b), a.max(b)));
+                    self.on(a, |transport, now| transport.disconnect_peer(now, &name(b))).ok();
+                }
+            }
+            Act::Say { from, to, count, size, reliable } => {
+                for _ in 0..count {
+                    self.say(from, to, size, reliable);
+                }
+            }
+            Act::Talk(a, on) => self.apps[a].talks = on,
+            Act::Film(a, on) => self.film(a, on),
+            Act::Configure(a, size) => {
+                let mut patch = ConfigPatch::new();
+                patch.jitter_buffer_size_ms = Some(size);
+                self.on(a, |transport, now| transport.configure(now, &patch)).ok();
+            }
+            Act::Stall(a, time) => {
+                self.world.hosts[a].fetches = false;
+                self.later(time, Undo::Stall(a));
+            }
+            Act::BreakSignaling(a) => self.world.break_signaling(a),
+            Act::StopServer(time) => {
+                self.world.stop_server();
+                self.later(time, Undo::Server);
+            }
+            Act::Cut(a, b, time) => {
+                self.world.cut(a, b, true);
+                self.later(time, Undo::Cut(a, b));
+            }
+            Act::Partition(set, time) => {
+                let (inside, outside) = (0..self.apps.len()).partition(|n| set >> n & 1 == 1);
+                self.world.partition(&[inside, outside]);
+                self.later(time, Undo::Partition);
+            }
+            Act::Flap(a, time) => {
+                self.world.set_up(a, false);
+                self.later(time, Undo::Flap(a));
+            }
+            Act::Roam(a, preset) => {
+                self.calm.remove(&a);
+                self.world.roam(a, &Setup::preset(preset));
+                self.paths();
+            }
+            Act::Rebind(a) => self.world.rebind(a),
+            Act::Storm(a, loss, time) => {
+                self.storm(a, f64::from(loss) / 1_000.0);
+                self.later(time, Undo::Storm(a));
+            }
+            Act::Spray(a) => self.spray(a),
+        }
+        let _ = now;
+    }
+
+    fn later(&mut self, after: Duration, undo: Undo) {
+        self.undo.push((self.world.elapsed() + after, undo));
+    }
+
+    fn put_right(&mut self, undo: &Undo) {
+        match *undo {
+            Undo::Cut(a, b) => self.world.cut(a, b, false),
+            Undo::Partition => self.world.partition(&[]),
+            Undo::Flap(a) => self.world.set_up(a, true),
+            Undo::Storm(a) => self.calm_down(a),
+            Undo::Stall(a) => self.world.hosts[a].fetches = true,
+            Undo::Server => {
+                if self.world.server_is_down() {
+                    self.world.start_server();
+                }
+            }
+        }
+    }
+
+    fn join(&mut self, a: usize) {
+        if self.apps[a].alive {
+            return;
+        }
+        self.look(a);
+        let config = self.config(a);
+        self.world.restart(a, config);
+        self.model.restarted(a);
+        self.apps[a].alive = true;
+        self.on(a, |transport, now| transport.start(now)).ok();
+    }
+
+    fn leave(&mut self, a: usize) {
+        if !self.apps[a].alive {
+            return;
+        }
+        self.world.hosts[a].fetches = true;
+        self.on(a, |transport, now| transport.shutdown(now));
+        self.look(a);
+        let now = self.world.elapsed();
+        if !self.apps[a].waiting.is_empty() {
+            self.model.violation(now, Some(a), "shutdown left calls without an outcome".to_owned());
+        }
+        if let Some(due) = self.world.hosts[a].transport.poll_timeout() {
+            let what = format!("a transport that has ended still wants something: {}", due.why);
+            self.model.violation(now, Some(a), what);
+        }
+        if self.world.hosts[a].sockets().count() > 0 {
+            self.model.violation(now, Some(a), "sockets are open after shutdown".to_owned());
+        }
+        self.model.ended(now, a);
+        self.gone(a);
+    }
+
+    fn gone(&mut self, a: usize) {
+        self.apps[a] = App { talks: self.apps[a].talks, ..App::default() };
+    }
+
+    fn connect(&mut self, a: usize, b: usize) {
+        let now = self.world.elapsed();
+        let called = self.apps[a].alive
+            && self.on(a, |transport, now| transport.connect_peer(now, &name(b))) == Ok(false);
+        if called && let Ok(id) = PeerId::new(name(b)) {
+            // Two calls share one attempt, and both are answered.
+            self.apps[a].waiting.entry(id).or_insert(now);
+        }
+    }
+
+    fn say(&mut self, from: usize, to: usize, size: usize, reliable: bool) {
+        if !self.apps[from].alive {
+            return;
+        }
+        let class = match (reliable, size < FRAGMENTED_FROM) {
+            (false, _) => Class::Unreliable,
+            (true, true) => Class::Small,
+            (true, false) => Class::Large,
+        };
+        let message = self.model.next_message(from, to, class).message(class, size);
+        let kind = if reliable { Reliability::Reliable } else { Reliability::Unreliable };
+        let sent = self.on(from, |transport, now| {
+            transport.send_data_channel_message(now, &name(to), &message, Some(kind))
+        });
+        if sent.is_ok() {
+            self.model.sent(from, to, class);
+        }
+    }
+
+    fn film(&mut self, a: usize, on: bool) {
+        self.apps[a].films = on;
+        self.apps[a].keyframe = on;
+        if on && self.apps[a].alive {
+            for b in 0..self.apps.len() {
+                self.on(a, |transport, now| transport.offer_video(now, &name(b))).ok();
+            }
+        }
+    }
+
+    fn storm(&mut self, a: usize, loss: f64) {
+        let node = self.world.network_number(a);
+        let addresses: Vec<_> = self.world.network().interfaces(node).collect();
+        for address in addresses {
+            if let Some((up, down)) = self.world.network_mut().link_mut(address) {
+                self.calm.entry(a).or_insert((up.loss, down.loss));
+                (up.loss, down.loss) = (Loss::Random(loss), Loss::Random(loss));
+            }
+        }
+    }
+
+    fn calm_down(&mut self, a: usize) {
+        let Some((up_loss, down_loss)) = self.calm.remove(&a) else { return };
+        let node = self.world.network_number(a);
+        let addresses: Vec<_> = self.world.network().all_interfaces(node);
+        for address in addresses {
+            if let Some((up, down)) = self.world.network_mut().link_mut(address) {
+                (up.loss, down.loss) = (up_loss, down_loss);
+            }
+        }
+    }
+
+    fn spray(&mut self, a: usize) {
+        let stranger = match self.stranger {
+            Some(stranger) => stranger,
+            None => {
+                let stranger = self.world.add_stranger();
+                self.stranger = Some(stranger);
+                stranger
+            }
+        };
+        self.world.spray(stranger, a);
+    }
+
+    /// Everything is put right, and what can connect must connect, within a bound.
+    fn heal(&mut self, tell: &mut dyn FnMut(&Self)) {
+        self.note("everything is put right".to_owned());
+        for (_, undo) in std::mem::take(&mut self.undo) {
+            self.put_right(&undo);
+        }
+        self.world.heal();
+        self.world.weather().loss = Loss::None;
+        for host in 0..self.apps.len() {
+            self.calm_down(host);
+            self.world.hosts[host].fetches = true;
+            self.join(host);
+        }
+        let healed = self.world.elapsed() + HEALED_WITHIN;
+        let mut next_call = self.world.elapsed() + Duration::from_secs(30);
+        while !self.all_there() && self.world.elapsed() < healed {
+            self.tick();
+            tell(self);
+            if self.world.elapsed() >= next_call {
+                next_call = self.world.elapsed() + Duration::from_secs(2);
+                self.call_missing();
+            }
+            if !self.model.violations.is_empty() {
+                return;
+            }
+        }
+        let now = self.world.elapsed();
+        for (a, b) in self.pairs() {
+            if self.path(a, b) && !(self.model.connected(a, b) && self.model.connected(b, a)) {
+                let what = format!("not connected with p{b} {HEALED_WITHIN:?} after all was put right");
+                self.model.violation(now, Some(a), what);
+            }
+        }
+        self.deliver(tell);
+        self.part(tell);
+    }
+
+    /// All pairs of one room.
+    fn pairs(&self) -> Vec<(usize, usize)> {
+        let all = (0..self.apps.len()).flat_map(|a| (0..a).map(move |b| (b, a)));
+        all.filter(|(a, b)| self.plan.peers[*a].room == self.plan.peers[*b].room).collect()
+    }
+
+    fn all_there(&self) -> bool {
+        let there = |(a, b): &(usize, usize)| {
+            !self.path(*a, *b) || (self.model.connected(*a, *b) && self.model.connected(*b, *a))
+        };
+        self.pairs().iter().all(there)
+    }
+
+    fn call_missing(&mut self) {
+        for (a, b) in self.pairs() {
+            for (a, b) in [(a, b), (b, a)] {
+                if self.path(a, b) && !self.model.connected(a, b) {
+                    self.connect(a, b);
+                }
+            }
+        }
+    }
+
+    /// What was sent reliably must arrive.
+    fn deliver(&mut self, tell: &mut dyn FnMut(&Self)) {
+        for (a, b) in self.pairs() {
+            self.say(a, b, 60, true);
+            self.say(b, a, 60, true);
+        }
+        let end = self.world.elapsed() + DELIVERED_WITHIN;
+        let missing = |run: &Self| {
+            let pairs = run.pairs();
+            let both = pairs.into_iter().flat_map(|(a, b)| [(a, b), (b, a)]);
+            both.map(|(a, b)| (a, b, run.model.missing(a, b))).find(|(.., count)| *count > 0)
+        };
+        while missing(self).is_some() && self.world.elapsed() < end {
+            self.tick();
+            tell(self);
+        }
+        let now = self.world.elapsed();
+        if let Some((a, b, count)) = missing(self) {
+            let lost = self.lost_messages(b);
+            let what = format!("{count} messages to p{b} have not arrived, {lost} are told as lost");
+            if lost == 0 {
+                self.model.violation(now, Some(a), what);
+            }
+        }
+    }
+
+    /// Messages that a host tells as lost.
+    fn lost_messages(&self, host: usize) -> u64 {
+        let peers = self.world.hosts[host].transport.known_peers().unwrap_or_default();
+        peers.iter().map(|info| info.counters.messages_lost).sum()
+    }
+
+    /// All leave; nothing of them is left.
+    fn part(&mut self, tell: &mut dyn FnMut(&Self)) {
+        for host in 0..self.apps.len() {
+            self.leave(host);
+        }
+        let end = self.world.elapsed() + Duration::from_secs(5);
+        self.until(end, tell);
+        let metrics = self.world.server().metrics();
+        if metrics.connections + metrics.peers > 0 {
+            let (peers, connections) = (metrics.peers, metrics.connections);
+            let what = format!("{peers} peers and {connections} connections are left at the server");
+            self.model.violation(self.world.elapsed(), None, what);
+        }
+    }
+
+    fn report(self) -> Report {
+        let Self { plan, world, model, timeline, .. } = self;
+        let violations = model.violations;
+        Report::new(plan, &world, violations, timeline)
+    }
+}

@@ -1,0 +1,107 @@
+//! What may go wrong in a world, and how it is put right.
+
+use std::time::Duration;
+
+use rtcmesh_core::config::Config;
+
+use super::World;
+use crate::host::Setup;
+use crate::net::LinkConfig;
+
+impl World {
+    /// Nothing passes between these two any more, or again.
+    pub fn cut(&mut self, a: usize, b: usize, cut: bool) {
+        let (a, b) = (self.hosts[a].node, self.hosts[b].node);
+        self.network.cut(a, b, cut);
+    }
+
+    /// Nothing passes between hosts of different groups any more. Signaling is reached by all of them.
+    pub fn partition(&mut self, groups: &[Vec<usize>]) {
+        let nodes = |group: &Vec<usize>| group.iter().map(|host| self.hosts[*host].node).collect();
+        let groups: Vec<Vec<usize>> = groups.iter().map(nodes).collect();
+        self.network.partition(&groups);
+    }
+
+    /// Ends all cuts and partitions.
+    pub fn heal(&mut self) {
+        self.network.heal();
+    }
+
+    /// Datagrams between these two take this long, one way, instead of what [`World::weather`] says.
+    pub fn set_latency(&mut self, a: usize, b: usize, latency: Duration) {
+        let path = LinkConfig { latency, ..self.network.internet_mut().clone() };
+        let (a, b) = (self.hosts[a].node, self.hosts[b].node);
+        self.network.set_path(a, b, Some(path));
+    }
+
+    /// A host's process is gone without a word to its peers: nothing more comes out of it or gets into it. Its system
+    /// closes its connections.
+    pub fn crash(&mut self, host: usize) {
+        self.hosts[host].crashed = true;
+        self.hosts[host].due = None;
+        self.abandon(host);
+    }
+
+    /// A new transport takes the place of what ran on a host, at the same addresses; what its application has not
+    /// taken out of [`crate::Host::events`] and the others is gone. It is not started.
+    ///
+    /// # Panics
+    /// Where the configuration is invalid.
+    pub fn restart(&mut self, host: usize, config: Config) {
+        self.crash(host);
+        let clock = self.hosts[host].clock;
+        let incarnation = self.hosts[host].incarnation + 1;
+        let transport = self.transport(config, host, incarnation, &clock);
+        self.hosts[host].replace(transport);
+    }
+
+    /// A host's signaling connections break (its media goes on): both sides see it.
+    pub fn break_signaling(&mut self, host: usize) {
+        for server in self.connections_of(host) {
+            self.break_connection(server);
+        }
+    }
+
+    /// All interfaces of a host go down, or come back with the addresses that they had: a cable that is pulled.
+    pub fn set_up(&mut self, host: usize, up: bool) {
+        let node = self.hosts[host].node;
+        for address in self.network.all_interfaces(node) {
+            self.network.set_up(address, up);
+        }
+        self.interfaces_changed(host);
+    }
+
+    /// A host moves to another network: it gets an interface as this says, and those that it had are gone. Its
+    /// connections to the signaling server are gone with them, which the server does not see at once.
+    pub fn roam(&mut self, host: usize, to: &Setup) {
+        let node = self.hosts[host].node;
+        let old = self.network.all_interfaces(node);
+        self.attach(node, &to.attachment);
+        for address in old {
+            self.network.remove_interface(address);
+            self.lose_client(host, Some(address));
+        }
+        self.interfaces_changed(host);
+    }
+
+    /// The NATs that a host is behind forget all their mappings.
+    pub fn rebind(&mut self, host: usize) {
+        let node = self.hosts[host].node;
+        for site in self.network.sites(node) {
+            self.network.rebind(site, self.elapsed);
+        }
+    }
+
+    fn interfaces_changed(&mut self, host: usize) {
+        if self.hosts[host].watches && !self.hosts[host].crashed {
+            self.report_interfaces(host);
+            self.drain_host(host);
+        }
+    }
+
+    /// A machine that is no transport stops, or goes on with what it knew.
+    pub fn set_node_down(&mut self, node: usize, down: bool) {
+        self.others[node].down = down;
+        self.drain_other(node);
+    }
+}
