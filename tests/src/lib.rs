@@ -13,6 +13,7 @@
 //! ```
 
 mod host;
+pub mod net;
 mod network;
 mod world;
 
