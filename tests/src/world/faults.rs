@@ -1,10 +1,12 @@
 //! What may go wrong in a world, and how it is put right.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use rtcmesh_core::config::Config;
 
 use super::World;
+use crate::digest::Record;
 use crate::host::Setup;
 use crate::net::LinkConfig;
 
@@ -84,11 +86,30 @@ impl World {
         self.interfaces_changed(host);
     }
 
-    /// The NATs that a host is behind forget all their mappings.
+    /// The NATs around a host forget all their mappings, those of its carrier excepted.
     pub fn rebind(&mut self, host: usize) {
-        let node = self.hosts[host].node;
-        for site in self.network.sites(node) {
+        for site in self.network.sites(self.hosts[host].node) {
             self.network.rebind(site, self.elapsed);
+        }
+    }
+
+    /// A stranger ([`World::add_stranger`]) sends datagrams to all sockets of a host: garbage by chance, and such as
+    /// begin like STUN, DTLS and RTP.
+    pub fn spray(&mut self, stranger: usize, host: usize) {
+        const STARTS: [&[u8]; 5] =
+            [&[], &[0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42], &[22, 254, 253], &[0x80, 111], &[0x80, 200]];
+        let Some(from) = self.network.interfaces(stranger).next() else { return };
+        let targets: Vec<_> = self.hosts[host].sockets().map(|(_, local)| local).collect();
+        for to in targets {
+            for start in STARTS {
+                let mut payload = start.to_vec();
+                let length = self.rng.next_u64() % 200;
+                payload.extend((0..length).map(|_| self.rng.next_u64() as u8));
+                let from = SocketAddr::new(from, 9);
+                let record = Record::Sent { from, to, payload: &payload };
+                self.digest.record(self.elapsed, stranger, record);
+                self.network.send(self.elapsed, stranger, from, to, payload);
+            }
         }
     }
 

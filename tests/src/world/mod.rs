@@ -13,9 +13,11 @@ use rtcmesh_core::rng::{Rng, Seed};
 use rtcmesh_core::signaling::{Server, ServerConfig};
 use rtcmesh_core::transport::{Outcome, PeerState, Transport};
 
+use crate::certificate::certificate;
 use crate::clock::HostClock;
-use crate::digest::Digest;
+use crate::digest::{Digest, Mode};
 use crate::host::{Attachment, Host, Setup, perfect};
+use crate::interpose;
 use crate::net::{LinkConfig, NetStats, Network};
 use crate::node::Node;
 use pump::Agenda;
@@ -51,6 +53,7 @@ pub struct World {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Tenant {
     Server,
+    Nobody,
     Host(usize),
     Other(usize),
 }
@@ -93,7 +96,9 @@ impl World {
     /// Where they are out of their bounds.
     #[must_use]
     pub fn with_server(seed: u64, config: ServerConfig) -> Self {
+        interpose::prepare();
         let start = Instant::now();
+        let mode = if interpose::active() { Mode::Bytes } else { Mode::Shape };
         let rng = Rng::new(Seed::from_number(seed)).fork("world");
         let mut network = Network::new(Seed::from_number(seed));
         network.internet_mut().latency = Duration::from_millis(1);
@@ -111,7 +116,7 @@ impl World {
             start,
             elapsed: Duration::ZERO,
             agenda: Agenda::default(),
-            digest: Digest::default(),
+            digest: Digest::new(mode),
             watch: Watch::default(),
         };
         world.tenant(Tenant::Server, &Attachment::Public);
@@ -164,6 +169,11 @@ impl World {
         self.others[index].machine.as_ref()
     }
 
+    /// Adds a host that runs nothing, at a public address: gives its number in the network.
+    pub fn add_stranger(&mut self) -> usize {
+        self.tenant(Tenant::Nobody, &Attachment::Public)
+    }
+
     fn tenant(&mut self, tenant: Tenant, attachment: &Attachment) -> usize {
         let node = self.tenants.len();
         self.tenants.push(tenant);
@@ -196,7 +206,11 @@ impl World {
         let number = self.seed.wrapping_mul(1_000).wrapping_add(index as u64);
         let number = number ^ (u64::from(incarnation) << 48);
         let (now, unix) = (clock.at(self.elapsed), clock.unix_at(self.elapsed));
-        Transport::new(config, Seed::from_number(number), now, unix).expect("a valid configuration")
+        let seed = Seed::from_number(number);
+        let mut transport = Transport::new(config, seed, now, unix).expect("a valid configuration");
+        let (certificate, private_key) = certificate(self.seed, index);
+        transport.use_seeded_engine(certificate, private_key);
+        transport
     }
 
     /// Virtual time since the start.

@@ -8,6 +8,8 @@ use rtcmesh_core::net::{Datagram, IoCommand, IoEvent, Transmit};
 
 use super::signaling::Delivery;
 use super::{MAX_STEPS_PER_INSTANT, Tenant, World};
+use crate::digest::Record;
+use crate::interpose;
 use crate::net::Arrival;
 use crate::node::Outgoing;
 
@@ -58,6 +60,7 @@ impl World {
 
     fn set_time(&mut self, elapsed: Duration) {
         self.elapsed = self.elapsed.max(elapsed);
+        interpose::set_now(self.start + self.elapsed);
     }
 
     /// Everything that waits for the present: the network first, then every timer that is due, once.
@@ -105,9 +108,9 @@ impl World {
 
     fn arrive(&mut self, arrival: &Arrival) {
         let Arrival { host, from, to, ref payload, .. } = *arrival;
-        self.digest.arrived(self.elapsed, host, from, to, payload);
+        self.digest.record(self.elapsed, host, Record::Received { from, to, payload });
         match self.tenants[host] {
-            Tenant::Server => {}
+            Tenant::Server | Tenant::Nobody => {}
             Tenant::Host(index) => {
                 let host = &mut self.hosts[index];
                 let Some(socket) = host.by_address.get(&to).copied() else { return };
@@ -139,7 +142,8 @@ impl World {
             return;
         }
         while let Some(Outgoing { from, to, payload }) = other.machine.poll_transmit() {
-            self.digest.sent(self.elapsed, other.node, from, to, &payload);
+            let record = Record::Sent { from, to, payload: &payload };
+            self.digest.record(self.elapsed, other.node, record);
             self.network.send(self.elapsed, other.node, from, to, payload);
         }
         let due = other.machine.poll_timeout();
@@ -160,16 +164,16 @@ impl World {
         }
         let (now, host) = (self.elapsed, &mut self.hosts[index]);
         while let Some(outcome) = host.transport.poll_outcome() {
-            self.digest.outcome(now, host.node, &outcome);
+            self.digest.record(now, host.node, Record::Other(&outcome));
             host.outcomes.push(outcome);
         }
         if host.fetches {
             while let Some(event) = host.transport.poll_event() {
-                self.digest.event(now, host.node, &event);
+                self.digest.record(now, host.node, Record::Event(&event));
                 host.events.push(event);
             }
             while let Some(media) = host.transport.poll_media() {
-                self.digest.media(now, host.node, &media);
+                self.digest.record(now, host.node, Record::Media(&media, self.start));
                 host.media.push(media);
             }
         }
@@ -184,7 +188,8 @@ impl World {
             return;
         }
         let Transmit { remote: to, payload, .. } = transmit;
-        self.digest.sent(self.elapsed, host.node, from, to, &payload);
+        let record = Record::Sent { from, to, payload: &payload };
+        self.digest.record(self.elapsed, host.node, record);
         self.network.send(self.elapsed, host.node, from, to, payload);
     }
 

@@ -13,6 +13,7 @@ use rtcmesh_core::rng::Seed;
 use rtcmesh_core::signaling::{Server, ServerCommand, ServerConfig};
 
 use super::{UNIX_START, World};
+use crate::digest::Record;
 
 /// The server's number in the network.
 const SERVER: usize = 0;
@@ -88,7 +89,7 @@ pub(super) struct Signaling {
     connections: BTreeMap<LinkId, Connection>,
     next_link: u64,
     restarts: u64,
-    pub(super) down: bool,
+    down: bool,
 }
 
 impl Signaling {
@@ -104,6 +105,12 @@ fn machine(config: &ServerConfig, seed: u64, restarts: u64, now: Instant, unix: 
 }
 
 impl World {
+    /// Whether the signaling server's process is stopped.
+    #[must_use]
+    pub const fn server_is_down(&self) -> bool {
+        self.signaling.down
+    }
+
     pub(super) fn server_due(&self) -> Option<Duration> {
         if self.signaling.down {
             return None;
@@ -126,7 +133,7 @@ impl World {
     pub(super) fn open(&mut self, index: usize, link: LinkId, url: &str) {
         let (node, incarnation) = (self.hosts[index].node, self.hosts[index].incarnation);
         let address = self.network.interfaces(node).next();
-        let reachable = self.signaling_reachable && !self.signaling.down;
+        let reachable = self.signaling_reachable && !self.server_is_down();
         let handshake = address.filter(|_| reachable).and_then(|address| {
             let id = self.signaling.next_link << 1;
             // TCP's and WebSocket's handshakes: a round trip there and back beside that of the first message.
@@ -335,7 +342,12 @@ impl World {
             }
             Delivery::Retry { server, to_server } => self.retry(server, to_server),
             Delivery::Frame { server, to_server, frame } => {
-                self.digest.frame(self.elapsed, server.0, to_server, frame.text());
+                let text = frame.text();
+                let record =
+                    if to_server { Record::ToServer(text) } else { Record::FromServer(text) };
+                let host = self.signaling.connections.get(&server).map(|of| of.host);
+                let node = host.map_or(SERVER, |host| self.hosts[host].node);
+                self.digest.record(self.elapsed, node, record);
                 if to_server {
                     self.at_server(server, frame);
                 } else {
