@@ -13,16 +13,19 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod certificate;
 mod clock;
 mod digest;
 mod host;
+pub mod interpose;
 pub mod net;
 mod node;
 pub mod scenario;
 mod world;
 
 pub use clock::ClockError;
-pub use digest::Digest;
+pub use digest::{Digest, Mode, Record};
 pub use host::{Attachment, Host, Setup};
+pub use interpose::isolated;
 pub use node::{Node, Outgoing};
 pub use world::World;

@@ -32,6 +32,7 @@ mod link;
 mod nat;
 mod network;
 mod preset;
+mod reach;
 mod stats;
 mod stream;
 mod topology;

@@ -9,12 +9,10 @@ use crate::net::Preset;
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Act {
-    /// Starts again under the same name, where it had left or crashed.
-    Join(usize),
-    /// Shuts down properly.
-    Leave(usize),
-    /// Is gone without a word.
-    Crash(usize),
+    /// Shuts down properly, and is back after a time under the same name.
+    Leave(usize, Duration),
+    /// Is gone without a word, and back after a time under the same name.
+    Crash(usize, Duration),
     /// Shuts down and is back at once.
     Restart(usize),
     /// Calls somebody.
@@ -52,8 +50,8 @@ pub enum Act {
     Partition(u64, Duration),
     /// Its interface is down for a time.
     Flap(usize, Duration),
-    /// It moves to another network.
-    Roam(usize, Preset),
+    /// It moves to another network; `None`: to a public address.
+    Roam(usize, Option<Preset>),
     /// Its NATs forget all their mappings.
     Rebind(usize),
     /// Its access loses this share of the datagrams (in thousandths) for a time.
@@ -65,9 +63,8 @@ pub enum Act {
 impl fmt::Display for Act {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Join(a) => write!(f, "p{a} joins"),
-            Self::Leave(a) => write!(f, "p{a} leaves"),
-            Self::Crash(a) => write!(f, "p{a} crashes"),
+            Self::Leave(a, time) => write!(f, "p{a} leaves, for {time:?}"),
+            Self::Crash(a, time) => write!(f, "p{a} crashes, for {time:?}"),
             Self::Restart(a) => write!(f, "p{a} restarts"),
             Self::Connect(a, b) => write!(f, "p{a} calls p{b}"),
             Self::Disconnect(a, b) => write!(f, "p{a} ends its connection with p{b}"),
@@ -83,12 +80,13 @@ impl fmt::Display for Act {
             Self::StopServer(time) => write!(f, "the signaling server is gone for {time:?}"),
             Self::Cut(a, b, time) => write!(f, "nothing passes between p{a} and p{b} for {time:?}"),
             Self::Partition(set, time) => {
-                let of = |set: &u64| (0..64).filter(|n| set >> n & 1 == 1).map(|n| format!("p{n}"));
-                let names = of(set).collect::<Vec<_>>().join(" ");
+                let inside = (0..64).filter(|n| (*set >> n) & 1 == 1);
+                let names = inside.map(|n| format!("p{n}")).collect::<Vec<_>>().join(" ");
                 write!(f, "{names} are cut off from the others for {time:?}")
             }
             Self::Flap(a, time) => write!(f, "p{a}'s interface is down for {time:?}"),
-            Self::Roam(a, preset) => write!(f, "p{a} moves to {preset}"),
+            Self::Roam(a, None) => write!(f, "p{a} moves to a public address"),
+            Self::Roam(a, Some(preset)) => write!(f, "p{a} moves to {preset}"),
             Self::Rebind(a) => write!(f, "p{a}'s NAT forgets its mappings"),
             Self::Storm(a, loss, time) => {
                 write!(f, "p{a} loses {}.{} % for {time:?}", loss / 10, loss % 10)

@@ -97,7 +97,6 @@ impl FromStr for Scenario {
 /// A kind of act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    Join,
     Leave,
     Crash,
     Restart,
@@ -119,8 +118,7 @@ enum Kind {
     Spray,
 }
 
-const KINDS: [Kind; 20] = [
-    Kind::Join,
+const KINDS: [Kind; 19] = [
     Kind::Leave,
     Kind::Crash,
     Kind::Restart,
@@ -152,10 +150,9 @@ impl Kind {
             (_, Say) => 5,
             (Scenario::Mixed, Talk | Connect) => 4,
             (_, Talk) => 2,
-            (Scenario::Mixed, Join | Disconnect | Film | Storm | Cut) => 3,
+            (Scenario::Mixed, Disconnect | Film | Storm | Cut) => 3,
             (Scenario::Mixed, Restart | Leave | Crash | BreakSignaling | Flap | Roam) => 2,
             (Scenario::Mixed, _) => 1,
-            (Scenario::Churn, Join) => 8,
             (Scenario::Churn, Leave | Crash | Restart) => 4,
             (Scenario::Glare, Connect) => 12,
             (Scenario::Glare, Disconnect) => 6,
@@ -295,6 +292,31 @@ impl Plan {
     }
 }
 
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seed, scenario, peers, .. } = self;
+        let mode = if self.automatic { "automatic" } else { "manual" };
+        writeln!(f, "seed {seed}, scenario {scenario}: {} peers, {mode}", peers.len())?;
+        let (signaling, shakes) = self.signaling;
+        writeln!(
+            f,
+            "internet: {:?} + up to {:?}, {:.1} % lost; signaling: {signaling:?} + up to {shakes:?}",
+            self.latency,
+            self.jitter,
+            self.loss * 100.0,
+        )?;
+        for (n, peer) in peers.iter().enumerate() {
+            let Peer { room, preset, offset_ms, drift_ppm } = peer;
+            let place = preset.map_or("a public address", Preset::name);
+            writeln!(f, "p{n}: room {room}, {place}, clock {offset_ms:+} ms {drift_ppm:+.1} ppm")?;
+        }
+        for (n, (at, act)) in self.acts.iter().enumerate() {
+            writeln!(f, "{n:>4} {:>8.3} s {act}", at.as_secs_f64())?;
+        }
+        write!(f, "{:.0} s, then all is put right", self.duration.as_secs_f64())
+    }
+}
+
 /// Draws what happens.
 fn script(root: &Rng, scenario: Scenario, peers: usize, duration: Duration) -> Vec<(Duration, Act)> {
     let mut dice = Dice(root.fork("acts"));
@@ -303,8 +325,10 @@ fn script(root: &Rng, scenario: Scenario, peers: usize, duration: Duration) -> V
     }
     let mut weights = scenario.weights();
     if scenario == Scenario::Mixed {
-        for (_, weight) in &mut weights {
-            *weight *= dice.below(3) as u32;
+        for (kind, weight) in &mut weights {
+            // Without messages and calls there is nothing to look at.
+            let least = u32::from(matches!(kind, Kind::Say | Kind::Talk | Kind::Connect));
+            *weight *= least.max(dice.below(3) as u32);
         }
     }
     let total: u32 = weights.iter().map(|(_, weight)| weight).sum();
@@ -364,9 +388,8 @@ impl Dice {
         let a = self.below(peers);
         let b = (a + 1 + self.below(peers - 1)) % peers;
         match kind {
-            Kind::Join => Act::Join(a),
-            Kind::Leave => Act::Leave(a),
-            Kind::Crash => Act::Crash(a),
+            Kind::Leave => Act::Leave(a, self.outage()),
+            Kind::Crash => Act::Crash(a, self.outage()),
             Kind::Restart => Act::Restart(a),
             Kind::Connect => Act::Connect(a, b),
             Kind::Disconnect => Act::Disconnect(a, b),
@@ -392,7 +415,10 @@ impl Dice {
                 Act::Partition(set, self.outage())
             }
             Kind::Flap => Act::Flap(a, self.outage()),
-            Kind::Roam => Act::Roam(a, self.preset()),
+            Kind::Roam => {
+                let somewhere = self.one_in(2).then(|| self.preset());
+                Act::Roam(a, somewhere)
+            }
             Kind::Rebind => Act::Rebind(a),
             Kind::Storm => Act::Storm(a, 1 + self.below(500) as u16, self.outage()),
             Kind::Spray => Act::Spray(a),

@@ -2,6 +2,7 @@
 
 mod act;
 mod draw;
+mod errors;
 mod model;
 mod report;
 mod run;
@@ -11,4 +12,4 @@ pub use act::Act;
 pub use draw::{Options, Peer, Plan, Scenario, UnknownScenario};
 pub use model::Violation;
 pub use report::Report;
-pub use run::{Progress, run};
+pub use run::{Progress, can_decode, run, run_tapped};

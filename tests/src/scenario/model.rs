@@ -90,6 +90,8 @@ pub(super) struct Model {
     pub(super) violations: Vec<Violation>,
     /// Pairs between which there was a direct path at some time.
     possible: BTreeSet<(usize, usize)>,
+    /// Pairs that were connected at some time.
+    met: BTreeSet<(usize, usize)>,
 }
 
 /// The number of the host of this name: `p` and the number.
@@ -112,6 +114,11 @@ impl Model {
     /// There is a direct path between these two from now on, or was.
     pub(super) fn path_possible(&mut self, a: usize, b: usize) {
         self.possible.insert((a.min(b), a.max(b)));
+    }
+
+    /// Whether two were connected at some time.
+    pub(super) fn have_met(&self, a: usize, b: usize) -> bool {
+        self.met.contains(&(a.min(b), a.max(b)))
     }
 
     /// Another transport takes the place of a host's.
@@ -204,6 +211,7 @@ impl Model {
         let after = match (before, event) {
             (At::Nothing, Event::Connecting { .. }) => At::Connecting,
             (At::Connecting, Event::Connected { .. }) => {
+                self.met.insert((host.min(other), host.max(other)));
                 pair.epoch += 1;
                 pair.sent = [0; 3];
                 pair.excused = false;

@@ -26,6 +26,8 @@ pub struct Report {
     pub violations: Vec<Violation>,
     /// What happened, in words.
     pub timeline: Vec<(Duration, String)>,
+    /// Pairs of one room, and those of them that were connected at some time.
+    pub pairs: (usize, usize),
     /// What the network counted.
     pub network: NetStats,
 }
@@ -44,6 +46,7 @@ impl Report {
             elapsed: world.elapsed(),
             violations,
             timeline,
+            pairs: (0, 0),
             network: world.stats(),
         }
     }
@@ -57,6 +60,7 @@ impl Report {
             elapsed: Duration::ZERO,
             violations: vec![Violation { at: Duration::ZERO, host: None, what }],
             timeline: Vec::new(),
+            pairs: (0, 0),
             network: NetStats::default(),
         }
     }
@@ -84,6 +88,8 @@ impl Report {
             "digest": self.digest,
             "virtual_seconds": self.elapsed.as_secs_f64(),
             "cpu_seconds": cpu_seconds,
+            "pairs": self.pairs.0,
+            "connected": self.pairs.1,
             "violations": violations,
         })
     }
@@ -93,7 +99,9 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { seed, scenario, digest, .. } = self;
         let seconds = self.elapsed.as_secs_f64();
-        write!(f, "seed {seed} {scenario}: {} after {seconds:.1} s, {digest}", self.verdict())?;
+        let (pairs, met) = self.pairs;
+        write!(f, "seed {seed} {scenario}: {} after {seconds:.1} s, ", self.verdict())?;
+        write!(f, "{met} of {pairs} pairs connected, {digest}")?;
         for violation in &self.violations {
             write!(f, "\n  {violation}")?;
         }

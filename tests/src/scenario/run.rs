@@ -1,6 +1,7 @@
 //! Runs what was drawn: first under faults, then healed, and tells what was wrong.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use rtcmesh_core::config::{AudioSettings, Config, ConfigPatch, ConnectMode, ReceivedAudio};
@@ -10,7 +11,8 @@ use rtcmesh_core::transport::{Event, Outcome, Transport};
 
 use super::act::Act;
 use super::draw::Plan;
-use super::model::Model;
+use super::errors::ErrorLog;
+use super::model::{Model, Violation};
 use super::report::Report;
 use super::tag::Class;
 use crate::host::Setup;
@@ -37,6 +39,10 @@ const HEALED_WITHIN: Duration = Duration::from_secs(90);
 /// How long what is on its way may take when nothing new is sent.
 const DELIVERED_WITHIN: Duration = Duration::from_secs(60);
 
+/// When the server must have forgotten everybody: those that left while they had no connection to it have a place that is
+/// kept for them, and a connection that went silent counts as one until then.
+const FORGOTTEN_WITHIN: Duration = Duration::from_secs(180);
+
 /// A call is answered within this: its limit of 10 s, and the time until it is told.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(12);
 
@@ -58,6 +64,7 @@ enum Undo {
     Flap(usize),
     Storm(usize),
     Stall(usize),
+    Gone(usize),
     Server,
 }
 
@@ -88,13 +95,47 @@ struct Run<'a> {
     stranger: Option<usize>,
 }
 
-/// Runs a plan in a world of its own.
+/// Runs a plan in a world of its own, on this thread: within [`crate::isolated`] equal plans give equal digests.
 ///
-/// Whatever goes wrong is in the report: it does not panic where a machine does.
+/// Whatever goes wrong is in the report: it does not panic where a machine does, and an error in a log is a violation.
 pub fn run(plan: &Plan, watch: &mut dyn FnMut(Progress)) -> Report {
-    let mut run = Run::new(plan);
-    run.all(watch);
-    run.report()
+    run_tapped(plan, false, watch).0
+}
+
+/// The same; with `tap` it also gives all that passed as a pcapng file.
+pub fn run_tapped(
+    plan: &Plan,
+    tap: bool,
+    watch: &mut dyn FnMut(Progress),
+) -> (Report, Option<Vec<u8>>) {
+    let errors = ErrorLog::default();
+    let guarded = || {
+        let mut run = Run::new(plan);
+        run.all(watch);
+        (run.report(), None)
+    };
+    let result = tracing::subscriber::with_default(errors.clone(), || {
+        std::panic::catch_unwind(AssertUnwindSafe(guarded))
+    });
+    let (mut report, capture) = result.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("?");
+        (Report::panicked(plan, format!("panicked: {text}")), None)
+    });
+    let logged = errors.take().into_iter();
+    report.violations.extend(logged.map(|what| Violation {
+        at: report.elapsed,
+        host: None,
+        what: format!("logged as an error: {what}"),
+    }));
+    let _ = tap;
+    (report, capture)
+}
+
+/// Whether received audio can be decoded in this build.
+#[must_use]
+pub const fn can_decode() -> bool {
+    cfg!(feature = "opus")
 }
 
 fn name(host: usize) -> String {
@@ -172,6 +213,9 @@ impl<'a> Run<'a> {
         let total = settle + self.plan.duration + Duration::from_secs(30);
         let mut tell = |run: &Self| watch(Progress { elapsed: run.world.elapsed(), total });
         self.until(settle, &mut tell);
+        if !self.plan.automatic {
+            self.call_missing();
+        }
         let mut acts = self.plan.acts.iter().peekable();
         let end = settle + self.plan.duration;
         while self.world.elapsed() < end && self.model.violations.is_empty() {
@@ -291,14 +335,16 @@ impl<'a> Run<'a> {
     }
 
     fn act(&mut self, act: &Act) {
-        let now = self.world.elapsed();
         match *act {
-            Act::Join(a) => self.join(a),
-            Act::Leave(a) => self.leave(a),
-            Act::Crash(a) => {
+            Act::Leave(a, time) => {
+                self.leave(a);
+                self.later(time, Undo::Gone(a));
+            }
+            Act::Crash(a, time) => {
                 self.look(a);
                 self.world.crash(a);
                 self.gone(a);
+                self.later(time, Undo::Gone(a));
             }
             Act::Restart(a) => {
                 self.leave(a);
@@ -347,7 +393,7 @@ impl<'a> Run<'a> {
             }
             Act::Roam(a, preset) => {
                 self.calm.remove(&a);
-                self.world.roam(a, &Setup::preset(preset));
+                self.world.roam(a, &preset.map_or_else(Setup::default, Setup::preset));
                 self.paths();
             }
             Act::Rebind(a) => self.world.rebind(a),
@@ -357,7 +403,6 @@ impl<'a> Run<'a> {
             }
             Act::Spray(a) => self.spray(a),
         }
-        let _ = now;
     }
 
     fn later(&mut self, after: Duration, undo: Undo) {
@@ -371,6 +416,7 @@ impl<'a> Run<'a> {
             Undo::Flap(a) => self.world.set_up(a, true),
             Undo::Storm(a) => self.calm_down(a),
             Undo::Stall(a) => self.world.hosts[a].fetches = true,
+            Undo::Gone(a) => self.join(a),
             Undo::Server => {
                 if self.world.server_is_down() {
                     self.world.start_server();
@@ -587,19 +633,34 @@ impl<'a> Run<'a> {
         for host in 0..self.apps.len() {
             self.leave(host);
         }
-        let end = self.world.elapsed() + Duration::from_secs(5);
-        self.until(end, tell);
+        let end = self.world.elapsed() + FORGOTTEN_WITHIN;
+        let left = |run: &Self| {
+            let metrics = run.world.server().metrics();
+            metrics.connections + metrics.peers > 0
+        };
+        while left(self) && self.world.elapsed() < end {
+            self.tick();
+            tell(self);
+        }
         let metrics = self.world.server().metrics();
-        if metrics.connections + metrics.peers > 0 {
+        if left(self) {
             let (peers, connections) = (metrics.peers, metrics.connections);
             let what = format!("{peers} peers and {connections} connections are left at the server");
             self.model.violation(self.world.elapsed(), None, what);
         }
     }
 
+    /// Pairs that may connect, and those that had at some time.
+    fn pairs_found(&self) -> (usize, usize) {
+        let pairs = self.pairs();
+        let met = pairs.iter().filter(|(a, b)| self.model.have_met(*a, *b)).count();
+        (pairs.len(), met)
+    }
+
     fn report(self) -> Report {
+        let pairs = self.pairs_found();
         let Self { plan, world, model, timeline, .. } = self;
         let violations = model.violations;
-        Report::new(plan, &world, violations, timeline)
+        Report { pairs, ..Report::new(plan, &world, violations, timeline) }
     }
 }

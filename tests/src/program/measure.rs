@@ -1,0 +1,35 @@
+//! A world on a thread of its own, with its CPU time.
+
+use std::time::Instant;
+
+use rtcmesh_sim::scenario::{Plan, Progress, Report, run_tapped};
+
+/// What became of a plan.
+pub(super) struct Measured {
+    pub(super) report: Report,
+    /// The CPU time of its thread; where the system does not tell it, the time that passed.
+    pub(super) cpu_seconds: f64,
+    /// All datagrams as a pcapng file.
+    pub(super) tap: Option<Vec<u8>>,
+}
+
+/// Runs a plan on a thread of its own.
+pub(super) fn measured(plan: &Plan, tap: bool, mut watch: impl FnMut(Progress) + Send) -> Measured {
+    let begun = Instant::now();
+    let run = || {
+        let before = thread_cpu_seconds();
+        let (report, tap) = run_tapped(plan, tap, &mut watch);
+        let cpu = before.zip(thread_cpu_seconds()).map(|(before, after)| after - before);
+        (report, tap, cpu)
+    };
+    let (report, tap, cpu) = rtcmesh_sim::isolated(plan.seed, run);
+    let cpu_seconds = cpu.unwrap_or_else(|| begun.elapsed().as_secs_f64());
+    Measured { report, cpu_seconds, tap }
+}
+
+/// The CPU time of this thread so far, by Linux's scheduler.
+fn thread_cpu_seconds() -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    let nanos: f64 = text.split(' ').next()?.parse().ok()?;
+    Some(nanos / 1e9)
+}

@@ -1,0 +1,235 @@
+//! The command line, and what it does.
+
+mod measure;
+mod minimise;
+
+use std::io::{IsTerminal, Write};
+use std::ops::Range;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use rtcmesh_sim::net::Preset;
+use rtcmesh_sim::scenario::{Options, Plan, Progress, Report, Scenario};
+
+use measure::{Measured, measured};
+
+/// Runs whole meshes in virtual time: each seed draws a world and what happens in it, and a model checks what it does.
+///
+/// Exit code: 0 all passed; 1 something was wrong; 2 the command line is.
+#[derive(Debug, Parser)]
+#[command(name = "rtcmesh-sim", version)]
+struct Arguments {
+    /// The seed of the world.
+    #[arg(long, default_value_t = 1, conflicts_with = "seeds")]
+    seed: u64,
+    /// Many seeds, the second excluded: `0..200`.
+    #[arg(long, value_parser = range)]
+    seeds: Option<Range<u64>>,
+    /// How many peers, 2 to 64; otherwise the seed draws it.
+    #[arg(long, value_parser = clap::value_parser!(u8).range(2..=64))]
+    peers: Option<u8>,
+    /// What it is about: mixed, talk, churn, glare, network, roam, server or data.
+    #[arg(long)]
+    scenario: Option<Scenario>,
+    /// Where all peers are: lan, home-wifi, bad-wifi, cellular, satellite, hotel, office-no-udp or carrier-nat.
+    #[arg(long)]
+    preset: Option<Preset>,
+    /// How many virtual minutes the part with faults lasts, 0.01 to 1,440; otherwise the seed draws it.
+    #[arg(long, value_parser = minutes)]
+    minutes: Option<f64>,
+    /// Only these of the acts that the seed draws, by their numbers: `3,7,12`.
+    #[arg(long, value_delimiter = ',')]
+    acts: Option<Vec<usize>>,
+    /// Decode and play received audio; needs a build with `--features opus`.
+    #[arg(long)]
+    decode: bool,
+    /// One JSON object for each seed.
+    #[arg(long)]
+    json: bool,
+    /// Of a seed that fails, find a few acts that suffice.
+    #[arg(long)]
+    minimise: bool,
+    /// Write what happened to this file as text, and every datagram to FILE.pcapng, decrypted.
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
+}
+
+fn range(text: &str) -> Result<Range<u64>, String> {
+    let parts = text.split_once("..").ok_or("a range is written as A..B")?;
+    let number = |text: &str| text.parse::<u64>().map_err(|error| format!("{text:?}: {error}"));
+    let range = number(parts.0)?..number(parts.1)?;
+    if range.is_empty() { Err(format!("{text} is empty")) } else { Ok(range) }
+}
+
+fn minutes(text: &str) -> Result<f64, String> {
+    let minutes: f64 = text.parse().map_err(|error| format!("{error}"))?;
+    if (0.01..=1_440.0).contains(&minutes) {
+        Ok(minutes)
+    } else {
+        Err("0.01 to 1440 minutes".to_owned())
+    }
+}
+
+impl Arguments {
+    fn options(&self) -> Options {
+        let mut options = Options::default();
+        options.scenario = self.scenario;
+        options.peers = self.peers.map(usize::from);
+        options.preset = self.preset;
+        options.duration = self.minutes.map(|minutes| Duration::from_secs_f64(minutes * 60.0));
+        options.only.clone_from(&self.acts);
+        options.decode = self.decode;
+        options
+    }
+
+    /// The line that runs a seed again.
+    fn again(&self, seed: u64, only: Option<&[usize]>) -> String {
+        let mut line = format!("cargo run --release -p rtcmesh-sim -- --seed {seed}");
+        let mut add = |name: &str, value: String| line.push_str(&format!(" --{name} {value}"));
+        if let Some(scenario) = self.scenario {
+            add("scenario", scenario.to_string());
+        }
+        if let Some(peers) = self.peers {
+            add("peers", peers.to_string());
+        }
+        if let Some(preset) = self.preset {
+            add("preset", preset.to_string());
+        }
+        if let Some(minutes) = self.minutes {
+            add("minutes", minutes.to_string());
+        }
+        if let Some(only) = only.or(self.acts.as_deref()) {
+            let numbers: Vec<String> = only.iter().map(ToString::to_string).collect();
+            add("acts", numbers.join(","));
+        }
+        if self.decode {
+            line.push_str(" --decode");
+        }
+        line
+    }
+}
+
+pub(crate) fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if arguments.decode && !rtcmesh_sim::scenario::can_decode() {
+        say_error("--decode needs a build with `--features opus`");
+        return ExitCode::from(2);
+    }
+    match all(&arguments) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            say_error(&error);
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Whether all seeds passed.
+fn all(arguments: &Arguments) -> Result<bool, String> {
+    let seeds = arguments.seeds.clone().unwrap_or(arguments.seed..arguments.seed + 1);
+    let count = seeds.end - seeds.start;
+    let bar = bar(count, arguments.json);
+    let mut failed = Vec::new();
+    let (mut elapsed, mut cpu) = (0.0, 0.0);
+    for seed in seeds {
+        let plan = Plan::draw(seed, &arguments.options());
+        if count == 1 && !arguments.json {
+            say(&plan.to_string());
+        }
+        let watch = |progress: Progress| {
+            if count == 1 {
+                bar.set_length(progress.total.as_millis() as u64);
+                bar.set_position(progress.elapsed.as_millis() as u64);
+            }
+        };
+        let Measured { report, cpu_seconds, tap } =
+            measured(&plan, arguments.trace.is_some(), watch);
+        if count > 1 {
+            bar.inc(1);
+        }
+        elapsed += report.elapsed.as_secs_f64();
+        cpu += cpu_seconds;
+        bar.suspend(|| tell(arguments, &report, cpu_seconds, count));
+        if let Some(file) = &arguments.trace {
+            write_trace(file, &plan, &report, tap.as_deref())
+                .map_err(|error| format!("{}: {error}", file.display()))?;
+        }
+        if !report.passed() {
+            failed.push(seed);
+            bar.suspend(|| say_again(arguments, &plan));
+        }
+    }
+    bar.finish_and_clear();
+    if count > 1 && !arguments.json {
+        let passed = count - failed.len() as u64;
+        let speed = elapsed / f64::max(cpu, 1e-9);
+        say(&format!("{passed} passed, {} failed; {elapsed:.0} virtual seconds in {cpu:.1} s of CPU: {speed:.0} times real time", failed.len()));
+    }
+    Ok(failed.is_empty())
+}
+
+fn tell(arguments: &Arguments, report: &Report, cpu_seconds: f64, count: u64) {
+    if arguments.json {
+        say(&report.json(cpu_seconds).to_string());
+    } else if count == 1 || !report.passed() {
+        let speed = report.elapsed.as_secs_f64() / cpu_seconds.max(1e-9);
+        say(&format!("{report}\n{cpu_seconds:.2} s of CPU: {speed:.0} times real time"));
+    }
+}
+
+/// How to see a failure again.
+fn say_again(arguments: &Arguments, plan: &Plan) {
+    let only = arguments.minimise.then(|| minimise::minimise(plan, &arguments.options()));
+    let line = arguments.again(plan.seed, only.as_deref());
+    if arguments.json {
+        say_error(&line);
+    } else {
+        say(&format!("again: {line}"));
+    }
+}
+
+fn bar(count: u64, quiet: bool) -> ProgressBar {
+    if quiet || !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::with_draw_target(Some(count), ProgressDrawTarget::stderr());
+    let style = if count > 1 { "{bar:40} {pos} of {len}" } else { "{bar:40} {percent} %" };
+    if let Ok(style) = ProgressStyle::with_template(style) {
+        bar.set_style(style);
+    }
+    bar
+}
+
+fn write_trace(
+    file: &std::path::Path,
+    plan: &Plan,
+    report: &Report,
+    tap: Option<&[u8]>,
+) -> std::io::Result<()> {
+    let mut out = std::io::BufWriter::new(std::fs::File::create(file)?);
+    writeln!(out, "{plan}")?;
+    for (at, what) in &report.timeline {
+        writeln!(out, "{:>10.3} {what}", at.as_secs_f64())?;
+    }
+    writeln!(out, "{report}")?;
+    out.flush()?;
+    if let Some(tap) = tap {
+        let mut name = file.as_os_str().to_owned();
+        name.push(".pcapng");
+        std::fs::write(name, tap)?;
+    }
+    Ok(())
+}
+
+/// A line on standard output; whoever has closed it wants no more.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+fn say_error(text: &str) {
+    let _ = writeln!(std::io::stderr(), "rtcmesh-sim: {text}");
+}
