@@ -26,8 +26,8 @@ pub enum Preset {
     /// on average in which packets overtake each other.
     BadWifi,
     /// A phone on LTE: 100 Mbit/s down and 50 up, 45 ms, jitter of 5 and 15 ms, 0.2 % of loss (Loadero's
-    /// "4G") in bursts, behind the carrier's symmetric NAT that all such hosts share. It forgets within 60 s,
-    /// as users of iroh report of a mobile carrier (its issue 4424).
+    /// "4G") in bursts, behind a symmetric NAT of the carrier's, one for each host since carriers keep
+    /// customers apart. It forgets within 60 s, as users of iroh report of a mobile carrier (issue 4424).
     Cellular,
     /// A geostationary satellite behind a home router: 250 ms each way (RFC 2488, section 2), 20 Mbit/s down
     /// and 3 up, 1 % of losses in bursts of 5 on average.
@@ -141,7 +141,7 @@ impl Preset {
     /// Whether all hosts of it stand behind one outermost NAT; otherwise each has its own.
     #[must_use]
     pub const fn shares(self) -> bool {
-        matches!(self, Self::Lan | Self::Cellular | Self::CarrierNat)
+        matches!(self, Self::Lan | Self::CarrierNat)
     }
 }
 
