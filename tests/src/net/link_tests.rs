@@ -83,7 +83,6 @@ fn jitter_reorders_unless_order_is_kept() {
             let times: Vec<_> = passed.into_iter().map(|passed| passed.unwrap().0.at).collect();
             let overtaken = times.windows(2).filter(|pair| pair[1] < pair[0]).count();
             assert_eq!(overtaken > MANY / 10, !keep_order, "{jitter:?}: {overtaken}");
-            assert!(keep_order || overtaken > 0);
         }
     }
 }

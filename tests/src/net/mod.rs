@@ -48,3 +48,7 @@ pub use stats::{Lost, NetStats};
 pub use stun::{Reply, StunServer};
 pub use topology::{Realm, SiteId};
 pub use turn::{TurnConfig, TurnServer};
+
+#[cfg(test)]
+#[path = "net_tests.rs"]
+mod tests;

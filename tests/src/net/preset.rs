@@ -224,7 +224,11 @@ impl Network {
                 let known = self.shared.get(preset.name()).copied();
                 let carrier = known.unwrap_or_else(|| self.add_site(&[outermost]));
                 self.shared.insert(preset.name(), carrier);
-                self.add_site_behind(carrier, &config.nats)
+                if config.nats.is_empty() {
+                    carrier
+                } else {
+                    self.add_site_behind(carrier, &config.nats)
+                }
             }
         };
         self.add_interface(host, site, config.access(), false)
@@ -233,6 +237,8 @@ impl Network {
 
 #[cfg(test)]
 mod tests {
+    use rtcmesh_core::rng::Seed;
+
     use super::*;
 
     #[test]
@@ -242,6 +248,19 @@ mod tests {
         }
         let error = "wlan".parse::<Preset>().unwrap_err().to_string();
         assert!(Preset::ALL.iter().all(|preset| error.contains(preset.name())), "{error}");
+    }
+
+    #[test]
+    fn hosts_share_a_place_where_the_preset_says_so() {
+        let mut network = Network::new(Seed::from_number(1));
+        for (index, preset) in Preset::ALL.into_iter().enumerate() {
+            let sites = [0, 1].map(|n| {
+                let address = network.add_preset_host(2 * index + n, preset);
+                network.site_of(address).unwrap()
+            });
+            assert_eq!(sites[0] == sites[1], preset == Preset::Lan, "{preset}");
+            assert!(network.outer_addresses(sites[0]).is_some());
+        }
     }
 
     #[test]
