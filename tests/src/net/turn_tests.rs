@@ -269,7 +269,7 @@ proptest! {
         for _ in 0..count {
             let mut bytes = vec![0; (rng.next_u64() % 64) as usize];
             rng.fill(&mut bytes);
-            if rng.next_u64() % 2 == 0 && bytes.len() >= 20 {
+            if rng.next_u64().is_multiple_of(2) && bytes.len() >= 20 {
                 let length = (bytes.len() - 20) as u16;
                 bytes[..2].copy_from_slice(&[0, (rng.next_u64() % 10) as u8]);
                 bytes[2..4].copy_from_slice(&length.to_be_bytes());
