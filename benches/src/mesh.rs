@@ -104,7 +104,7 @@ impl Mesh {
 /// Where they do not become connected.
 pub fn in_memory(count: usize) -> Duration {
     let mut world = World::new(11);
-    world.latency = Duration::ZERO;
+    world.weather().latency = Duration::ZERO;
     world.signaling_latency = Duration::ZERO;
     for n in 0..count {
         world.add(Config::new(World::URL).peer_id(format!("p{n}")).max_peers(50));

@@ -10,6 +10,7 @@ use rtcmesh_core::media::{AudioBuffer, EncodedAudio, RuntimeData};
 use rtcmesh_core::sync::{AudioRenderer, JitterBuffer, PlayoutConfig};
 use rtcmesh_core::transport::{AudioData, Media, OpusVoice};
 use rtcmesh_sim::World;
+use rtcmesh_sim::net::{Jitter, Loss};
 
 fn hz(host: usize) -> f32 {
     500.0 + 250.0 * host as f32
@@ -79,9 +80,9 @@ fn on_a_good_network_the_delay_comes_down_and_nothing_is_made_up() {
 #[test]
 fn what_is_lost_is_concealed_and_nothing_is_played_twice() {
     let mut world = mesh(3, 2);
-    world.lose_every = Some(17);
+    world.weather().loss = Loss::Every(17);
     talk(&mut world, hz, 200);
-    world.lose_every = None;
+    world.weather().loss = Loss::None;
     world.run(Duration::from_millis(300));
     let frames = audio_of(&world, 0);
     let concealed = frames.iter().filter(|frame| frame.2).count();
@@ -217,7 +218,7 @@ fn packets_as_they_arrive_are_played_by_a_renderer_of_ones_own() {
     audio.received = ReceivedAudio::Packets;
     let mut world = strangers(8, [common::automatic("p0"), common::automatic("p1").audio(audio)]);
     assert!(world.run_until(World::all_connected));
-    world.jitter = Duration::from_millis(8);
+    world.weather().jitter = Jitter::Uniform(Duration::from_millis(8));
     let config = PlayoutConfig::adaptive(Duration::from_millis(50));
     let mut buffer = JitterBuffer::new(48_000, config);
     let mut renderer = AudioRenderer::new(1, &config.tuning, 1);

@@ -14,6 +14,7 @@ use rtcmesh_core::id::PeerId;
 use rtcmesh_core::media::DataMessage;
 use rtcmesh_core::transport::{Event, Outcome};
 use rtcmesh_sim::World;
+use rtcmesh_sim::net::{Jitter, Loss};
 
 /// What somebody does, or what happens to somebody.
 #[derive(Debug, Clone)]
@@ -105,8 +106,8 @@ struct Run {
 impl Run {
     fn new(plan: &Plan) -> Self {
         let mut world = World::new(plan.seed);
-        world.latency = Duration::from_millis(plan.latency);
-        world.jitter = Duration::from_millis(plan.jitter);
+        world.weather().latency = Duration::from_millis(plan.latency);
+        world.weather().jitter = Jitter::Uniform(Duration::from_millis(plan.jitter));
         world.signaling_jitter = Duration::from_millis(plan.signaling_jitter);
         let mut run = Self {
             world,
@@ -121,7 +122,7 @@ impl Run {
             let host = run.add(n);
             run.now.push(host);
         }
-        run.world.loss = plan.loss;
+        run.world.weather().loss = Loss::Random(plan.loss);
         run
     }
 
@@ -296,7 +297,7 @@ fn survive(plan: &Plan) {
     }
     // The weather becomes fine, and what was begun comes to its end.
     run.world.signaling_reachable = true;
-    run.world.loss = 0.0;
+    run.world.weather().loss = Loss::None;
     for a in 0..run.world.hosts.len() {
         for b in 0..a {
             run.world.cut(a, b, false);

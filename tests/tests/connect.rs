@@ -36,7 +36,7 @@ fn two_to_ten_peers_are_all_connected_exactly_once() {
 #[test]
 fn a_connection_takes_few_round_trips() {
     let mut world = World::new(1);
-    world.latency = Duration::from_millis(50);
+    world.weather().latency = Duration::from_millis(50);
     world.signaling_latency = Duration::from_millis(50);
     let hosts = [world.add(automatic("a")), world.add(automatic("b"))];
     world.start_all();

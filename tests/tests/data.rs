@@ -9,6 +9,7 @@ use rtcmesh_core::error::SendError;
 use rtcmesh_core::media::{DataMessage, Reliability, RuntimeData};
 use rtcmesh_core::transport::Event;
 use rtcmesh_sim::World;
+use rtcmesh_sim::net::Loss;
 use serde_json::json;
 
 fn send(world: &mut World, host: usize, to: &str, message: &DataMessage) -> Result<(), SendError> {
@@ -63,7 +64,7 @@ fn sizes_up_to_16_mb_arrive_whole_between_our_own() {
 #[test]
 fn a_small_message_is_not_stuck_behind_a_large_one() {
     let mut world = pair(3);
-    world.latency = Duration::from_millis(20);
+    world.weather().latency = Duration::from_millis(20);
     let large = DataMessage::binary(vec![7; 4 * 1024 * 1024]);
     send(&mut world, 0, "p1", &large).unwrap();
     world.run(Duration::from_millis(200));
@@ -80,7 +81,7 @@ fn a_small_message_is_not_stuck_behind_a_large_one() {
 #[test]
 fn reliable_messages_survive_losses_in_order() {
     let mut world = pair(4);
-    world.lose_every = Some(11);
+    world.weather().loss = Loss::Every(11);
     let sent: Vec<_> = (0..200).map(|n| DataMessage::text(format!("{n}"))).collect();
     for message in &sent {
         send(&mut world, 0, "p1", message).unwrap();
@@ -93,7 +94,7 @@ fn reliable_messages_survive_losses_in_order() {
 #[test]
 fn a_full_buffer_is_told_and_so_is_its_emptying() {
     let mut world = pair(5);
-    world.latency = Duration::from_millis(50);
+    world.weather().latency = Duration::from_millis(50);
     let message = DataMessage::binary(vec![1; 10 * 1024]);
     let mut sent = 0;
     let error = loop {

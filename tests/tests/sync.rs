@@ -10,6 +10,7 @@ use rtcmesh_core::media::{AudioBuffer, EncodedVideo, RuntimeData, VideoCodec};
 use rtcmesh_core::sync::SyncState;
 use rtcmesh_core::transport::{AudioData, Event, Media, SyncInfo};
 use rtcmesh_sim::World;
+use rtcmesh_sim::net::{Jitter, Loss};
 
 const FRAME: Duration = Duration::from_millis(20);
 /// A beep begins with every so manieth frame: each 240 ms.
@@ -146,7 +147,7 @@ fn pair(seed: u64) -> World {
 #[test]
 fn on_a_local_network_a_voice_takes_less_than_50_ms() {
     let mut talk = Talk::new(mesh(11, 2));
-    talk.world.jitter = Duration::from_millis(1);
+    talk.world.weather().jitter = Jitter::Uniform(Duration::from_millis(1));
     talk.talk(600, FRAME, false);
     let late = talk.beeps(Duration::from_secs(4));
     assert!(late.len() >= 30, "{}", late.len());
@@ -158,9 +159,9 @@ fn on_a_local_network_a_voice_takes_less_than_50_ms() {
 #[test]
 fn on_a_bad_network_nothing_is_heard_twice_and_delay_and_loss_stay_bounded() {
     let mut talk = Talk::new(mesh(12, 2));
-    talk.world.latency = Duration::from_millis(30);
-    talk.world.jitter = Duration::from_millis(40);
-    talk.world.loss = 0.03;
+    talk.world.weather().latency = Duration::from_millis(30);
+    talk.world.weather().jitter = Jitter::Uniform(Duration::from_millis(40));
+    talk.world.weather().loss = Loss::Random(0.03);
     talk.talk(1_000, FRAME, false);
     let late = talk.beeps(Duration::from_secs(5));
     let p95 = quantile(&late, 0.95);
@@ -181,8 +182,8 @@ fn on_a_bad_network_nothing_is_heard_twice_and_delay_and_loss_stay_bounded() {
 fn picture_and_sound_of_one_moment_come_together() {
     for (seed, jitter) in [(13, 1), (14, 30)] {
         let mut talk = Talk::new(pair(seed));
-        talk.world.latency = Duration::from_millis(15);
-        talk.world.jitter = Duration::from_millis(jitter);
+        talk.world.weather().latency = Duration::from_millis(15);
+        talk.world.weather().jitter = Jitter::Uniform(Duration::from_millis(jitter));
         talk.talk(750, FRAME, true);
         let from = Duration::from_secs(6);
         let (beeps, flashes) = (talk.beeps(from), talk.flashes(from));
@@ -231,7 +232,7 @@ fn the_state_of_clocks_is_told_and_stamps_follow_the_senders_clock() {
 fn the_drift_of_a_microphone_is_found_and_corrected_without_a_gap() {
     for ppm in [-400_i64, 400] {
         let mut talk = Talk::new(mesh(16, 2));
-        talk.world.jitter = Duration::from_millis(2);
+        talk.world.weather().jitter = Jitter::Uniform(Duration::from_millis(2));
         // A fast microphone hands its frames over early.
         let pace = Duration::from_nanos((20_000_000 - 20 * ppm) as u64);
         talk.talk(2_500, pace, false);

@@ -10,6 +10,7 @@ use rtcmesh_core::error::SendError;
 use rtcmesh_core::media::{EncodedVideo, RuntimeData, VideoCodec};
 use rtcmesh_core::transport::{Event, Media};
 use rtcmesh_sim::World;
+use rtcmesh_sim::net::Loss;
 
 /// Two connected peers that both wish for video.
 fn pair(codec: VideoCodec) -> World {
@@ -103,12 +104,12 @@ fn lost_video_is_sent_again_and_a_keyframe_asked_for_where_that_is_not_enough() 
         send(&mut world, 0, "a", frame(VideoCodec::Vp8, n)).unwrap();
         world.run(Duration::from_millis(33));
     }
-    world.lose_every = Some(20);
+    world.weather().loss = Loss::Every(20);
     for n in 10..200 {
         send(&mut world, 0, "a", frame(VideoCodec::Vp8, n)).unwrap();
         world.run(Duration::from_millis(33));
     }
-    world.lose_every = None;
+    world.weather().loss = Loss::None;
     world.run(Duration::from_secs(1));
     assert!(received(&world, 1).len() > 180, "{}", received(&world, 1).len());
     // Nothing arrives for longer than is kept for repetition.

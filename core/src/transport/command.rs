@@ -88,8 +88,10 @@ impl Transport {
         if remote.state == PeerState::Connected {
             return Ok(true);
         }
+        let until = now + self.config.ice_timeout;
         if remote.connection.is_some() {
-            remote.wanted = true;
+            remote.wanted.get_or_insert(until);
+            self.remotes.update(slot);
             return Ok(false);
         }
         if !remote.announced {
@@ -100,7 +102,7 @@ impl Transport {
             return Err(ConnectError::MaxPeersExceeded(connections));
         }
         if let Some(remote) = self.remotes.get_mut(slot) {
-            remote.wanted = true;
+            remote.wanted = Some(until);
             remote.parked = false;
         }
         self.call(now, slot);

@@ -95,6 +95,7 @@ impl Transport {
         let mut from = 0;
         while let Some(slot) = self.remotes.next_due(from, now) {
             self.handle_slot_timeout(now, slot);
+            self.answer_late(now, slot);
             from = slot + 1;
         }
         self.pump_signaling(now);

@@ -215,6 +215,15 @@ impl Transport {
         self.give_up_late(now, slot);
     }
 
+    /// Answers a call in time, though its attempt was replaced by another one meanwhile, which goes on.
+    pub(super) fn answer_late(&mut self, now: Instant, slot: Slot) {
+        let late = self.remotes.get(slot).and_then(|remote| remote.wanted);
+        if late.is_some_and(|at| at <= now) {
+            self.answer(slot, Err(ConnectError::Timeout(self.config.ice_timeout)));
+            self.remotes.update(slot);
+        }
+    }
+
     /// Ends an attempt, or the search for a lost path, whose time is up.
     fn give_up_late(&mut self, now: Instant, slot: Slot) {
         let Some(remote) = self.remotes.get(slot) else { return };
@@ -299,21 +308,23 @@ impl Transport {
             return self.refuse(now, from, request, "too many peers are known");
         };
         let existing = self.remotes.get(slot).and_then(|r| r.connection.as_deref());
-        let mut wanted = false;
+        let mut wanted = None;
         if let Some(connection) = existing
             && !connection.peer.continues(sdp)
         {
             // The other side has begun anew: what it had with us is gone. Whoever waits, waits for the new.
-            wanted = self.remotes.get_mut(slot).is_some_and(|r| std::mem::take(&mut r.wanted));
+            wanted = self.remotes.get_mut(slot).and_then(|remote| remote.wanted.take());
             self.end(now, slot, End::Closed(ClosedBy::Replaced), false);
         }
         // The end of the old connection may have ended what is known of the peer.
         let Some(slot) = self.remotes.ensure(from) else { return };
         if let Some(remote) = self.remotes.get_mut(slot) {
-            remote.wanted |= wanted;
+            remote.wanted = remote.wanted.or(wanted);
         }
         if self.remotes.get(slot).is_some_and(|remote| remote.connection.is_none()) {
             if self.remotes.connections() >= self.config.max_peers {
+                let connections = self.remotes.connections();
+                self.answer(slot, Err(ConnectError::MaxPeersExceeded(connections)));
                 self.refuse(now, from, request, "max_peers is reached");
                 return self.forget_stranger(slot);
             }
@@ -451,12 +462,18 @@ impl Transport {
         }
         if reason == Some("peer_not_found") {
             // It left just now: the word of it is on its way.
-            if std::mem::take(&mut remote.wanted) {
-                let (peer, result) = (to.clone(), Err(ConnectError::PeerNotFound(to.clone())));
-                self.queues.outcomes.push_back(Outcome::Connected { peer, result });
-            }
+            self.answer(slot, Err(ConnectError::PeerNotFound(to.clone())));
         }
         self.end(now, slot, End::Failed(PeerFault::Refused(message.into())), false);
+    }
+
+    /// Tells whoever waits for a connection what became of it.
+    fn answer(&mut self, slot: Slot, result: Result<(), ConnectError>) {
+        let Some(remote) = self.remotes.get_mut(slot) else { return };
+        if remote.wanted.take().is_some() {
+            let peer = remote.id.clone();
+            self.queues.outcomes.push_back(Outcome::Connected { peer, result });
+        }
     }
 
     /// Ends a peer's connection: tells the application, whoever waits for it and, with `tell`, the other
@@ -488,12 +505,9 @@ impl Transport {
             self.demux.remove(slot);
         }
         let timeout = self.config.ice_timeout;
+        self.answer(slot, Err(connect_error(&end, timeout)));
         let Some(remote) = self.remotes.get_mut(slot) else { return };
         let peer = remote.id.clone();
-        if std::mem::take(&mut remote.wanted) {
-            let result = Err(connect_error(&end, timeout));
-            self.queues.outcomes.push_back(Outcome::Connected { peer: peer.clone(), result });
-        }
         let failed = matches!(end, End::Failed(_));
         remote.state = if failed { PeerState::Failed } else { PeerState::Closed };
         self.queues.event(match end {

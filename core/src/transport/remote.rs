@@ -41,8 +41,8 @@ pub(super) struct Remote {
     pub(super) state: PeerState,
     /// Somebody wished the connection's end: automatic mode does not call until it is announced anew.
     pub(super) parked: bool,
-    /// The application waits for this connection.
-    pub(super) wanted: bool,
+    /// Until when the application waits for this connection, if it does.
+    pub(super) wanted: Option<Instant>,
     /// Attempts that failed in a row.
     pub(super) attempts: u32,
     /// When it will be called.
@@ -61,7 +61,7 @@ impl Remote {
             rtcmesh: false,
             state: PeerState::New,
             parked: false,
-            wanted: false,
+            wanted: None,
             attempts: 0,
             call_at: None,
             connection: None,
@@ -76,6 +76,7 @@ impl Remote {
     pub(super) fn poll_timeout(&self) -> Option<Deadline> {
         let mut earliest = self.connection.as_ref().and_then(|c| c.poll_timeout());
         Deadline::consider(&mut earliest, self.call_at, "call a peer");
+        Deadline::consider(&mut earliest, self.wanted, "answer to a call");
         earliest
     }
 

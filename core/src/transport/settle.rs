@@ -173,7 +173,7 @@ impl Transport {
                 connection.report_at = Some(now + report_interval);
                 remote.state = PeerState::Connected;
                 remote.attempts = 0;
-                if std::mem::take(&mut remote.wanted) {
+                if remote.wanted.take().is_some() {
                     let (peer, result) = (peer.clone(), Ok(()));
                     self.queues.outcomes.push_back(Outcome::Connected { peer, result });
                 }
@@ -195,7 +195,7 @@ impl Transport {
                 remote.state = PeerState::Connected;
                 connection.deadline = None;
                 connection.restart_at = None;
-                if std::mem::take(&mut remote.wanted) {
+                if remote.wanted.take().is_some() {
                     let (peer, result) = (peer.clone(), Ok(()));
                     self.queues.outcomes.push_back(Outcome::Connected { peer, result });
                 }

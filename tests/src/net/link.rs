@@ -55,6 +55,8 @@ pub enum Loss {
     None,
     /// Each by chance, with this probability (0 to 1).
     Random(f64),
+    /// Every one with this number, counted on the link; 0: none.
+    Every(u64),
     /// In bursts (Gilbert 1960, Elliott 1963): the link is in a good or a bad state. Before each
     /// datagram it changes its state by chance, then loses the datagram with the state's probability.
     GilbertElliott {
@@ -76,6 +78,8 @@ impl Loss {
         match self {
             Self::None => 0.0,
             Self::Random(share) => share.clamp(0.0, 1.0),
+            Self::Every(0) => 0.0,
+            Self::Every(number) => 1.0 / number as f64,
             Self::GilbertElliott { good_to_bad, bad_to_good, loss_good, loss_bad } => {
                 let bad = good_to_bad / (good_to_bad + bad_to_good).max(f64::MIN_POSITIVE);
                 loss_good * (1.0 - bad) + loss_bad * bad
@@ -83,9 +87,10 @@ impl Loss {
         }
     }
 
-    /// Whether one is lost now; `bad` is the link's state. Draws nothing where nothing is lost.
-    pub(super) fn strikes(self, bad: &mut bool, rng: &mut Rng) -> bool {
+    /// Whether the one with this number is lost; `bad` is the link's state. Draws nothing where nothing is lost.
+    pub(super) fn strikes(self, count: u64, bad: &mut bool, rng: &mut Rng) -> bool {
         match self {
+            Self::Every(number) => number > 0 && count.is_multiple_of(number),
             Self::None => false,
             Self::Random(share) => happens(share, rng),
             Self::GilbertElliott { good_to_bad, bad_to_good, loss_good, loss_bad } => {
@@ -172,11 +177,13 @@ pub(super) struct Link {
     latest: Duration,
     /// Whether it is in the bad state of [`Loss::GilbertElliott`].
     bad: bool,
+    /// How many it has taken.
+    count: u64,
 }
 
 impl Link {
     pub(super) fn new(config: LinkConfig, rng: Rng) -> Self {
-        Self { config, rng, busy_until: Duration::ZERO, latest: Duration::ZERO, bad: false }
+        Self { config, rng, busy_until: Duration::ZERO, latest: Duration::ZERO, bad: false, count: 0 }
     }
 
     /// Sends a datagram: its first copy, and its second one where there is one.
@@ -192,8 +199,9 @@ impl Link {
         if bytes > self.config.mtu {
             return Err(Lost::Mtu);
         }
+        self.count += 1;
         let sent = self.enqueue(now, bytes).ok_or(Lost::Queue)?;
-        if self.config.loss.strikes(&mut self.bad, &mut self.rng) {
+        if self.config.loss.strikes(self.count, &mut self.bad, &mut self.rng) {
             return Err(Lost::Loss);
         }
         let first = self.arrive(sent, payload);

@@ -35,7 +35,9 @@ mod preset;
 mod reach;
 mod stats;
 mod stream;
+pub mod stun;
 mod topology;
+pub mod turn;
 
 pub use firewall::Firewall;
 pub use link::{Jitter, LinkConfig, Loss};
@@ -43,4 +45,10 @@ pub use nat::{Behaviour, Filtering, Mapping, NatConfig, PortAssignment};
 pub use network::{Access, AccessConfig, Arrival, Network};
 pub use preset::{Preset, UnknownPreset};
 pub use stats::{Lost, NetStats};
+pub use stun::{Reply, StunServer};
 pub use topology::{Realm, SiteId};
+pub use turn::{TurnConfig, TurnServer};
+
+#[cfg(test)]
+#[path = "net_tests.rs"]
+mod tests;

@@ -247,6 +247,12 @@ impl Network {
         self.topology.places.get(&address).map(|place| place.host)
     }
 
+    /// In which place an interface is; `None`: no interface has this address.
+    #[must_use]
+    pub fn site_of(&self, address: IpAddr) -> Option<SiteId> {
+        self.topology.places.get(&address).map(|place| place.site)
+    }
+
     /// Nothing passes between these two hosts from now on, what is under way included, or again.
     pub fn cut(&mut self, a: usize, b: usize, cut: bool) {
         if cut {

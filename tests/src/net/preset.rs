@@ -26,8 +26,8 @@ pub enum Preset {
     /// on average in which packets overtake each other.
     BadWifi,
     /// A phone on LTE: 100 Mbit/s down and 50 up, 45 ms, jitter of 5 and 15 ms, 0.2 % of loss (Loadero's
-    /// "4G") in bursts, behind the carrier's symmetric NAT that all such hosts share. It forgets within 60 s,
-    /// as users of iroh report of a mobile carrier (its issue 4424).
+    /// "4G") in bursts, behind a symmetric NAT of the carrier's, one for each host since carriers keep
+    /// customers apart. It forgets within 60 s, as users of iroh report of a mobile carrier (issue 4424).
     Cellular,
     /// A geostationary satellite behind a home router: 250 ms each way (RFC 2488, section 2), 20 Mbit/s down
     /// and 3 up, 1 % of losses in bursts of 5 on average.
@@ -141,7 +141,7 @@ impl Preset {
     /// Whether all hosts of it stand behind one outermost NAT; otherwise each has its own.
     #[must_use]
     pub const fn shares(self) -> bool {
-        matches!(self, Self::Lan | Self::Cellular | Self::CarrierNat)
+        matches!(self, Self::Lan | Self::CarrierNat)
     }
 }
 
@@ -224,7 +224,11 @@ impl Network {
                 let known = self.shared.get(preset.name()).copied();
                 let carrier = known.unwrap_or_else(|| self.add_site(&[outermost]));
                 self.shared.insert(preset.name(), carrier);
-                self.add_site_behind(carrier, &config.nats)
+                if config.nats.is_empty() {
+                    carrier
+                } else {
+                    self.add_site_behind(carrier, &config.nats)
+                }
             }
         };
         self.add_interface(host, site, config.access(), false)
@@ -233,6 +237,8 @@ impl Network {
 
 #[cfg(test)]
 mod tests {
+    use rtcmesh_core::rng::Seed;
+
     use super::*;
 
     #[test]
@@ -242,6 +248,19 @@ mod tests {
         }
         let error = "wlan".parse::<Preset>().unwrap_err().to_string();
         assert!(Preset::ALL.iter().all(|preset| error.contains(preset.name())), "{error}");
+    }
+
+    #[test]
+    fn hosts_share_a_place_where_the_preset_says_so() {
+        let mut network = Network::new(Seed::from_number(1));
+        for (index, preset) in Preset::ALL.into_iter().enumerate() {
+            let sites = [0, 1].map(|n| {
+                let address = network.add_preset_host(2 * index + n, preset);
+                network.site_of(address).unwrap()
+            });
+            assert_eq!(sites[0] == sites[1], preset == Preset::Lan, "{preset}");
+            assert!(network.outer_addresses(sites[0]).is_some());
+        }
     }
 
     #[test]

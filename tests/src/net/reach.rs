@@ -91,7 +91,8 @@ fn try_all(topology: &mut Topology, sides: &mut [Side; 2], own: usize) -> bool {
             if !other.bases.contains(&reached) {
                 continue;
             }
-            if carry(topology, reached, seen).is_some_and(|(_, back)| back == *base) {
+            // The answer must come from where the check went (RFC 8445, section 7.2.5.2.1).
+            if carry(topology, reached, seen) == Some((remote, *base)) {
                 return true;
             }
             if !other.remote.contains(&seen) && other.remote.len() < MAX_CANDIDATES {

@@ -45,6 +45,7 @@ const MAX_REALMS: usize = 1 << 14;
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) host: usize,
+    pub(super) site: SiteId,
     pub(super) realm: Realm,
     pub(super) guard: Guard,
     pub(super) up: bool,
@@ -165,7 +166,7 @@ impl Topology {
     ) -> IpAddr {
         let realm = self.realm(site);
         let ip = self.address(realm, v6);
-        self.places.insert(ip, Place { host, realm, guard: Guard::new(firewall), up: true });
+        self.places.insert(ip, Place { host, site, realm, guard: Guard::new(firewall), up: true });
         self.by_host.entry(host).or_default().push(ip);
         ip
     }
