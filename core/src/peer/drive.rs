@@ -58,11 +58,13 @@ impl Peer {
         }
         self.now = self.now.max(now);
         let now = self.now;
+        let others = self.draws.enter();
         let result = catch_unwind(AssertUnwindSafe(|| {
             let value = change(self, now)?;
             self.drain()?;
             Ok(value)
         }));
+        self.draws.leave(others);
         match result {
             Ok(Ok(value)) => Some(value),
             Ok(Err(error)) => {

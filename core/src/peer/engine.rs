@@ -11,6 +11,7 @@ use str0m::crypto::{CryptoError, from_feature_flags};
 use str0m::{IceCreds, Rtc, RtcConfig};
 
 use super::PeerConfig;
+use super::draws::Draws;
 use crate::error::PeerFault;
 use crate::media::{DataMessage, VideoCodec};
 use crate::rng::Rng;
@@ -60,20 +61,28 @@ impl Engine {
         Self { provider: Arc::new(provider()), certificate: DtlsCert { certificate, private_key } }
     }
 
+    /// The same, with handshakes that follow from each connection's generator.
+    #[cfg(feature = "sim")]
+    pub(crate) fn seeded(certificate: Vec<u8>, private_key: Vec<u8>) -> Self {
+        let mut provider = from_feature_flags();
+        provider.dtls_provider = &super::seeded::SEEDED;
+        Self { provider: Arc::new(provider), certificate: DtlsCert { certificate, private_key } }
+    }
+
     /// A new connection with these ICE credentials.
     ///
     /// They are ours, since the engine's own come from a generator that is no cryptographic one,
-    /// and the fragment travels in clear.
+    /// and the fragment travels in clear. Its random numbers that are no secrets (SSRCs, transaction ids)
+    /// follow ours too: all that is done with the connection is done within its [`Draws`].
     pub(super) fn build(
         &self,
         config: &PeerConfig,
         rng: &mut Rng,
         now: Instant,
-    ) -> Result<Rtc, PeerFault> {
+    ) -> Result<(Rtc, Draws), PeerFault> {
         // RFC 8839, section 5.4: at least 24 and 128 bits; six bits a character.
         let credentials = IceCreds { ufrag: rng.ice_chars(8), pass: rng.ice_chars(24) };
-        // The engine's random numbers that are no secrets (SSRCs, transaction ids) follow ours too.
-        fastrand::seed(rng.next_u64());
+        let mut draws = Draws::new(rng.next_u64());
         let mut rtc_config = RtcConfig::new()
             .set_crypto_provider(self.provider.clone())
             .set_dtls_cert(self.certificate.clone())
@@ -102,8 +111,11 @@ impl Engine {
         rtc_config.set_max_stun_rto(STUN_MAX_RTO);
         rtc_config.set_max_stun_retransmits(STUN_RETRANSMITS);
         // It panics where its parts do not fit: that must not end the mesh.
-        std::panic::catch_unwind(|| rtc_config.build(now))
-            .map_err(|_| PeerFault::Internal("the engine could not be built".into()))
+        let others = draws.enter();
+        let built = std::panic::catch_unwind(|| rtc_config.build(now));
+        draws.leave(others);
+        let rtc = built.map_err(|_| PeerFault::Internal("the engine could not be built".into()))?;
+        Ok((rtc, draws))
     }
 }
 
@@ -161,15 +173,23 @@ impl DtlsProvider for CachedDtls {
         version: DtlsVersion,
         mtu: Option<usize>,
     ) -> Result<Box<dyn DtlsInstance>, CryptoError> {
-        let config = self.config(mtu)?;
-        let certificate = certificate.clone();
-        let dtls = match version {
-            DtlsVersion::Dtls13 => dimpl::Dtls::new_13(config, certificate, now),
-            DtlsVersion::Auto => dimpl::Dtls::new_auto(config, certificate, now),
-            _ => dimpl::Dtls::new_12(config, certificate, now),
-        };
-        Ok(Box::new(Instance(dtls)))
+        Ok(instance(self.config(mtu)?, certificate, now, version))
     }
+}
+
+/// One end of a DTLS connection.
+pub(super) fn instance(
+    config: Arc<dimpl::Config>,
+    certificate: &DtlsCert,
+    now: Instant,
+    version: DtlsVersion,
+) -> Box<dyn DtlsInstance> {
+    let certificate = certificate.clone();
+    Box::new(Instance(match version {
+        DtlsVersion::Dtls13 => dimpl::Dtls::new_13(config, certificate, now),
+        DtlsVersion::Auto => dimpl::Dtls::new_auto(config, certificate, now),
+        _ => dimpl::Dtls::new_12(config, certificate, now),
+    }))
 }
 
 struct Instance(dimpl::Dtls);

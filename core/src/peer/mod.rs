@@ -5,6 +5,7 @@
 //! error or a panic, ends the one peer with a reason.
 
 mod channels;
+mod draws;
 mod drive;
 mod early;
 mod engine;
@@ -16,6 +17,8 @@ mod hostile_tests;
 mod media;
 mod negotiation;
 mod sdp;
+#[cfg(feature = "sim")]
+mod seeded;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -36,6 +39,7 @@ use crate::time::Deadline;
 
 use channels::Channels;
 pub(crate) use channels::{DataRefused, Prepared};
+use draws::Draws;
 pub(crate) use engine::Engine;
 use media::Media;
 pub(crate) use media::MediaRefused;
@@ -184,6 +188,7 @@ pub(crate) struct Peer {
     config: PeerConfig,
     rng: Rng,
     rtc: Rtc,
+    draws: Draws,
     now: Instant,
     /// When the engine wants to be called.
     next: Option<Instant>,
@@ -206,11 +211,12 @@ impl Peer {
         mut rng: Rng,
         now: Instant,
     ) -> Result<Self, PeerFault> {
-        let rtc = engine.build(&config, &mut rng, now)?;
+        let (rtc, draws) = engine.build(&config, &mut rng, now)?;
         Ok(Self {
             engine: engine.clone(),
             rng,
             rtc,
+            draws,
             now,
             next: None,
             state: State::Connecting,

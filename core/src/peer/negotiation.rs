@@ -9,6 +9,7 @@ use str0m::channel::ChannelConfig;
 use str0m::media::{Direction, MediaKind, Mid};
 use str0m::net::Protocol;
 
+use super::draws::Draws;
 use super::sdp::{self, Description};
 use super::{Outbound, Peer, PeerConfig, Signal, State};
 use crate::error::PeerFault;
@@ -201,7 +202,7 @@ impl Peer {
         let wishes = self.negotiation.wishes;
         if wishes.restart {
             // The new credentials are the engine's own: from our generator all the same.
-            fastrand::seed(self.rng.next_u64());
+            self.draws = Draws::new(self.rng.next_u64());
         }
         let lines = self.locals_for_description(now);
         let offer = self.drive(now, |peer| Ok(peer.apply(wishes)));
@@ -303,8 +304,9 @@ impl Peer {
         self.receive_held(now);
         if self.negotiation.remote.is_none() {
             match self.engine.build(&self.config, &mut self.rng, now) {
-                Ok(rtc) => {
+                Ok((rtc, draws)) => {
                     self.rtc = rtc;
+                    self.draws = draws;
                     self.next = None;
                 }
                 Err(fault) => self.fail(fault),

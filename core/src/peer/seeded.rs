@@ -1,0 +1,136 @@
+//! DTLS for simulations, whose handshakes are equal byte for byte where their seeds are. Never for production.
+//!
+//! Everything that a handshake draws comes from the thread's `fastrand`, which each connection seeds
+//! ([`super::draws`]): the randoms of the hellos and the jitter of repetitions through the engine's own seed, and
+//! X25519's ephemeral key directly. Signatures are those of RFC 6979, which draw nothing.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use dimpl::crypto::{ActiveKeyExchange, Buf, CryptoProvider, NamedGroup, SupportedKxGroup};
+use str0m::config::{DtlsCert, DtlsVersion};
+use str0m::crypto::dtls::{DtlsInstance, DtlsProvider};
+use str0m::crypto::{CryptoError, from_feature_flags};
+use x25519_dalek::{PublicKey, StaticSecret};
+
+use super::engine::instance;
+
+/// How many seeds the connections share: a configuration per seed is kept, since it takes some milliseconds
+/// to check one. What has to differ between all connections are the ephemeral keys, and they do.
+const SEEDS: u64 = 16;
+
+/// The only group: both sides of a simulation have it.
+static GROUPS: &[&dyn SupportedKxGroup] = &[&SeededX25519];
+
+pub(super) static SEEDED: SeededDtls = SeededDtls { configs: Mutex::new(BTreeMap::new()) };
+
+#[derive(Debug)]
+pub(super) struct SeededDtls {
+    configs: Mutex<BTreeMap<(Option<usize>, u64), Arc<dimpl::Config>>>,
+}
+
+impl SeededDtls {
+    fn config(&self, mtu: Option<usize>, seed: u64) -> Result<Arc<dimpl::Config>, CryptoError> {
+        let mut configs = self.configs.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(config) = configs.get(&(mtu, seed)) {
+            return Ok(config.clone());
+        }
+        // The check exchanges keys: whoever comes first must draw no more than those after it.
+        let state = fastrand::get_seed();
+        let config = build(mtu, seed);
+        fastrand::seed(state);
+        let config = Arc::new(config?);
+        configs.insert((mtu, seed), config.clone());
+        Ok(config)
+    }
+}
+
+fn build(mtu: Option<usize>, seed: u64) -> Result<dimpl::Config, CryptoError> {
+    let provider = CryptoProvider {
+        kx_groups: GROUPS,
+        key_provider: dimpl::crypto::rust_crypto::default_provider().key_provider,
+        ..str0m_aws_lc_rs::dimpl_crypto_provider()
+    };
+    let mut builder = dimpl::Config::builder()
+        .use_server_cookie(false)
+        .with_crypto_provider(provider)
+        .dangerously_set_rng_seed(seed);
+    if let Some(mtu) = mtu {
+        builder = builder.mtu(mtu);
+    }
+    builder.build().map_err(|e| CryptoError::Other(e.to_string()))
+}
+
+impl DtlsProvider for SeededDtls {
+    fn generate_certificate(&self) -> Option<DtlsCert> {
+        from_feature_flags().dtls_provider.generate_certificate()
+    }
+
+    fn new_dtls(
+        &self,
+        certificate: &DtlsCert,
+        now: Instant,
+        version: DtlsVersion,
+        mtu: Option<usize>,
+    ) -> Result<Box<dyn DtlsInstance>, CryptoError> {
+        let config = self.config(mtu, fastrand::u64(0..SEEDS))?;
+        Ok(instance(config, certificate, now, version))
+    }
+}
+
+/// X25519 (RFC 7748) with keys from the thread's `fastrand`.
+#[derive(Debug)]
+struct SeededX25519;
+
+impl SupportedKxGroup for SeededX25519 {
+    fn name(&self) -> NamedGroup {
+        NamedGroup::X25519
+    }
+
+    fn start_exchange(
+        &self,
+        mut public: Buf,
+    ) -> Result<Box<dyn ActiveKeyExchange>, dimpl::CryptoError> {
+        let mut bytes = [0; 32];
+        fastrand::fill(&mut bytes);
+        let secret = StaticSecret::from(bytes);
+        public.clear();
+        public.extend_from_slice(PublicKey::from(&secret).as_bytes());
+        Ok(Box::new(Exchange { secret: bytes, public }))
+    }
+}
+
+struct Exchange {
+    secret: [u8; 32],
+    public: Buf,
+}
+
+impl std::fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Exchange(..)")
+    }
+}
+
+impl ActiveKeyExchange for Exchange {
+    fn pub_key(&self) -> &[u8] {
+        &self.public
+    }
+
+    fn complete(self: Box<Self>, peer: &[u8], out: &mut Buf) -> Result<(), dimpl::CryptoError> {
+        let invalid = dimpl::CryptoError::InvalidPublicKey(NamedGroup::X25519);
+        let Ok(peer) = <[u8; 32]>::try_from(peer) else { return Err(invalid) };
+        let shared = StaticSecret::from(self.secret).diffie_hellman(&PublicKey::from(peer));
+        // RFC 7748, section 6.1: a point of low order gives zero.
+        if !shared.was_contributory() {
+            return Err(invalid);
+        }
+        out.clear();
+        out.extend_from_slice(shared.as_bytes());
+        Ok(())
+    }
+
+    fn group(&self) -> NamedGroup {
+        NamedGroup::X25519
+    }
+}
