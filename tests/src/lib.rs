@@ -11,10 +11,20 @@
 //! world.start_all();
 //! assert!(world.run_until(|world| world.connected(alice, bob) && world.connected(bob, alice)));
 //! ```
+//!
+//! One seed gives one history, byte for byte, where the world runs within [`isolated`], in a binary that calls
+//! [`interpose!`]; [`World::digest`] tells whether two runs were equal.
 
+#![forbid(unsafe_code)]
+
+mod certificate;
+mod digest;
 mod host;
+pub mod interpose;
 mod network;
 mod world;
 
+pub use digest::{Digest, Mode, Record};
 pub use host::Host;
+pub use interpose::isolated;
 pub use world::World;

@@ -11,7 +11,10 @@ use rtcmesh_core::rng::Seed;
 use rtcmesh_core::signaling::{Server, ServerCommand, ServerConfig};
 use rtcmesh_core::transport::{Outcome, PeerState, Transport};
 
+use crate::certificate::certificate;
+use crate::digest::{Digest, Mode, Record};
 use crate::host::Host;
+use crate::interpose;
 use crate::network::{Network, Weather};
 
 /// What is on its way.
@@ -44,6 +47,8 @@ pub struct World {
     pub lose_every: Option<u64>,
     /// Whether the signaling server can be reached.
     pub signaling_reachable: bool,
+    /// What has happened, byte for byte or in its shape ([`Mode`]).
+    pub digest: Digest,
     server: Server,
     seed: u64,
     start: Instant,
@@ -84,7 +89,9 @@ impl World {
     /// Where they are out of their bounds.
     #[must_use]
     pub fn with_server(seed: u64, config: ServerConfig) -> Self {
+        interpose::prepare();
         let start = Instant::now();
+        let mode = if interpose::active() { Mode::Bytes } else { Mode::Shape };
         let server_seed = Seed::from_number(seed ^ 0x5e4e_4e4e);
         let server = Server::new(config, server_seed, start, UNIX_START).expect("valid settings");
         Self {
@@ -96,6 +103,7 @@ impl World {
             signaling_jitter: Duration::ZERO,
             lose_every: None,
             signaling_reachable: true,
+            digest: Digest::new(mode),
             server,
             seed,
             start,
@@ -116,8 +124,10 @@ impl World {
         let index = self.hosts.len();
         let seed = Seed::from_number(self.seed.wrapping_mul(1_000) + index as u64);
         let unix = UNIX_START + (self.now - self.start);
-        let transport =
+        let mut transport =
             Transport::new(config, seed, self.now, unix).expect("a valid configuration");
+        let (certificate, private_key) = certificate(self.seed, index);
+        transport.use_seeded_engine(certificate, private_key);
         let ip = IpAddr::V4(Ipv4Addr::new(10, 0, (index / 250) as u8, (index % 250) as u8 + 1));
         self.hosts.push(Host::new(transport, ip));
         index
@@ -225,20 +235,29 @@ impl World {
     /// Where a machine asks to be called again and again at one instant.
     pub fn step(&mut self, end: Instant) -> bool {
         let Some(next) = self.next() else {
-            self.now = end;
+            self.move_to(end);
             return false;
         };
         if next > end {
-            self.now = end;
+            self.move_to(end);
             return false;
         }
-        self.now = self.now.max(next);
+        self.move_to(self.now.max(next));
         let mut steps = 0;
         while self.step_once() {
             steps += 1;
             assert!(steps < MAX_STEPS_PER_INSTANT, "a machine spins: {:?}", self.reasons());
         }
         true
+    }
+
+    fn move_to(&mut self, now: Instant) {
+        self.now = now;
+        interpose::set_now(now);
+    }
+
+    fn record(&mut self, host: usize, record: Record<'_>) {
+        self.digest.record(self.now - self.start, host, record);
     }
 
     /// Everything that waits for the present: the network first, then every timer that is due, once.
@@ -305,12 +324,20 @@ impl World {
             self.carry_out(index, command);
         }
         let host = &mut self.hosts[index];
+        let at = self.now - self.start;
         while let Some(outcome) = host.transport.poll_outcome() {
+            self.digest.record(at, index, Record::Other(&outcome));
             host.outcomes.push(outcome);
         }
         if host.fetches {
-            host.events.extend(std::iter::from_fn(|| host.transport.poll_event()));
-            host.media.extend(std::iter::from_fn(|| host.transport.poll_media()));
+            while let Some(event) = host.transport.poll_event() {
+                self.digest.record(at, index, Record::Event(&event));
+                host.events.push(event);
+            }
+            while let Some(media) = host.transport.poll_media() {
+                self.digest.record(at, index, Record::Media(&media, self.start));
+                host.media.push(media);
+            }
         }
     }
 
@@ -320,6 +347,8 @@ impl World {
         if self.hosts[index].crashed {
             return;
         }
+        let Transmit { remote: to, payload, .. } = transmit;
+        self.record(index, Record::Sent { from, to, payload: &payload });
         let weather = Weather {
             latency: self.latency,
             jitter: self.jitter,
@@ -327,7 +356,6 @@ impl World {
             lose_every: self.lose_every,
         };
         let Some(after) = self.network.datagram(index, to_host, &weather) else { return };
-        let Transmit { remote: to, payload, .. } = transmit;
         self.send(after, Delivery::Datagram { from, to, payload });
     }
 
@@ -351,6 +379,7 @@ impl World {
             IoCommand::OpenLink { link, url } => self.open(index, link, &url),
             IoCommand::SendLink { link, text } => {
                 if let Some(server) = host.links.get(&link).copied() {
+                    self.record(index, Record::ToServer(&text));
                     self.tell(server, true, Delivery::ToServer { server, text });
                 }
             }
@@ -416,6 +445,8 @@ impl World {
                 if host.crashed {
                     return;
                 }
+                let record = Record::Received { from, to, payload: &payload };
+                self.digest.record(now - self.start, index, record);
                 let datagram = Datagram { socket, remote: from, payload: &payload };
                 host.transport.handle_datagram(now, datagram);
                 self.drain_host(index);
@@ -427,6 +458,7 @@ impl World {
             }
             Delivery::ToClient { host, link, text } => {
                 if self.hosts[host].links.contains_key(&link) {
+                    self.record(host, Record::FromServer(&text));
                     self.report(host, IoEvent::LinkText { link, text: &text });
                 }
             }

@@ -1,0 +1,283 @@
+//! A digest of all that happens in a world, so that two runs can be compared, and where they part be named.
+
+use std::fmt::{self, Write};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use rtcmesh_core::transport::{AudioData, Event, Media};
+use sha2::{Digest as _, Sha256};
+
+/// What of each record counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Everything, byte for byte.
+    Bytes,
+    /// Times, lengths and events: where the engine's randomness is not the world's own
+    /// ([`interpose::active`](crate::interpose::active)). With video among several streams even lengths may differ
+    /// from run to run there, by the order in which the engine's hash maps are read.
+    Shape,
+}
+
+/// One thing that happened.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum Record<'a> {
+    /// A datagram leaves a host: also one that the network then loses.
+    Sent {
+        /// The sender's address.
+        from: SocketAddr,
+        /// The receiver's.
+        to: SocketAddr,
+        /// Its payload.
+        payload: &'a [u8],
+    },
+    /// A datagram arrives at a host.
+    Received {
+        /// The sender's address, as the receiver sees it.
+        from: SocketAddr,
+        /// The receiver's.
+        to: SocketAddr,
+        /// Its payload.
+        payload: &'a [u8],
+    },
+    /// A signaling message leaves a host.
+    ToServer(&'a str),
+    /// A signaling message arrives at a host.
+    FromServer(&'a str),
+    /// A transport told its application something.
+    Event(&'a Event),
+    /// A transport gave its application media; instants count from the second one.
+    Media(&'a Media, Instant),
+    /// Anything else that is to be equal, in the form in which it is printed.
+    Other(&'a dyn fmt::Debug),
+}
+
+impl Record<'_> {
+    const fn kind(&self) -> &'static str {
+        match self {
+            Self::Sent { .. } => "datagram sent",
+            Self::Received { .. } => "datagram received",
+            Self::ToServer(_) => "message to the server",
+            Self::FromServer(_) => "message from the server",
+            Self::Event(_) => "event",
+            Self::Media(..) => "media",
+            Self::Other(_) => "other",
+        }
+    }
+}
+
+/// SHA-256 over all records of a run, in their order, each with its time, its host and its kind, all lengths first.
+#[derive(Clone)]
+pub struct Digest {
+    mode: Mode,
+    all: Sha256,
+    records: u64,
+    log: Vec<Entry>,
+    capacity: usize,
+    text: String,
+}
+
+/// One record of the log, by its hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Entry {
+    at: Duration,
+    host: u64,
+    kind: &'static str,
+    hash: [u8; 8],
+}
+
+impl Digest {
+    /// Nothing has happened.
+    #[must_use]
+    pub fn new(mode: Mode) -> Self {
+        Self::with_log(mode, 0)
+    }
+
+    /// The same, which keeps the hashes of the first `capacity` records (about 64 bytes each), for
+    /// [`Digest::difference`].
+    #[must_use]
+    pub fn with_log(mode: Mode, capacity: usize) -> Self {
+        let mut all = Sha256::new();
+        // What is digested, and by which version of this file.
+        all.update(b"rtcmesh world 1");
+        all.update([mode as u8]);
+        Self { mode, all, records: 0, log: Vec::new(), capacity, text: String::new() }
+    }
+
+    /// What counts.
+    #[must_use]
+    pub const fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// How many records it has.
+    #[must_use]
+    pub const fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// Something happened at a virtual time since the start, at the host with this number.
+    pub fn record(&mut self, at: Duration, host: usize, record: Record<'_>) {
+        self.records += 1;
+        let logged = self.log.len() < self.capacity;
+        let mut parts = Parts {
+            all: &mut self.all,
+            one: logged.then(Sha256::new),
+            bytes: self.mode == Mode::Bytes,
+        };
+        let kind = record.kind();
+        parts.number(at.as_nanos() as u64);
+        parts.number(host as u64);
+        parts.text(kind);
+        match record {
+            Record::Sent { from, to, payload } | Record::Received { from, to, payload } => {
+                print(&mut self.text, &(from, to));
+                parts.text(&self.text);
+                parts.content(payload);
+            }
+            Record::ToServer(text) | Record::FromServer(text) => parts.content(text.as_bytes()),
+            Record::Event(event) => {
+                print(&mut self.text, event);
+                parts.text(&self.text);
+            }
+            Record::Media(media, start) => media_parts(&mut parts, &mut self.text, media, start),
+            Record::Other(other) => {
+                print(&mut self.text, other);
+                parts.text(&self.text);
+            }
+        }
+        if let Some(one) = parts.one {
+            let mut hash = [0; 8];
+            hash.copy_from_slice(&one.finalize()[..8]);
+            self.log.push(Entry { at, host: host as u64, kind, hash });
+        }
+    }
+
+    /// The digest of what was recorded so far: 64 hexadecimal digits.
+    #[must_use]
+    pub fn value(&self) -> String {
+        let mut all = self.all.clone();
+        all.update(self.records.to_be_bytes());
+        all.finalize().iter().fold(String::new(), |mut text, byte| {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+    }
+
+    /// The first record in which two runs differ, in words; `None` where they are equal.
+    #[must_use]
+    pub fn difference(&self, other: &Self) -> Option<String> {
+        if self.value() == other.value() {
+            return None;
+        }
+        let pairs = self.log.iter().zip(&other.log);
+        if let Some((number, (a, b))) = pairs.enumerate().find(|(_, (a, b))| a != b) {
+            return Some(if (a.at, a.host, a.kind) == (b.at, b.host, b.kind) {
+                format!("record {number}: the {a} is not the same")
+            } else {
+                format!("record {number}: {a} or {b}")
+            });
+        }
+        let shorter = self.log.len().min(other.log.len());
+        let (longer, name) =
+            if self.log.len() > shorter { (&self.log, "first") } else { (&other.log, "second") };
+        Some(match longer.get(shorter) {
+            Some(more) if shorter < self.capacity.min(other.capacity) => {
+                format!("record {shorter}: only the {name} run has the {more}")
+            }
+            _ => format!("after record {shorter}, the last that both keep"),
+        })
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Digest")
+            .field("mode", &self.mode)
+            .field("records", &self.records)
+            .field("value", &self.value())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of host {} at {:?}", self.kind, self.host, self.at)
+    }
+}
+
+fn print(text: &mut String, what: &dyn fmt::Debug) {
+    text.clear();
+    // Writing to a string cannot fail.
+    let _ = write!(text, "{what:?}");
+}
+
+fn media_parts(parts: &mut Parts<'_>, text: &mut String, media: &Media, start: Instant) {
+    let since = |at: Instant| at.saturating_duration_since(start);
+    match media {
+        Media::Audio { peer, frame } => {
+            // Times of capture follow the engine's wall clock, which is not ours in `Shape`.
+            let capture = frame.capture.filter(|_| parts.bytes);
+            let drift = if parts.bytes { frame.clock_drift_ppm.to_bits() } else { 0 };
+            let times = (since(frame.at), frame.delay, capture, drift);
+            print(text, &(peer, frame.rtp * u32::from(parts.bytes), times));
+            parts.text(text);
+            print(text, &(frame.concealed, frame.pause));
+            parts.text(text);
+            match &frame.data {
+                AudioData::Encoded(audio) => parts.content(&audio.opus),
+                AudioData::Decoded(audio) => {
+                    let bytes: Vec<u8> =
+                        audio.samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+                    parts.content(&bytes);
+                }
+                _ => parts.text("unknown"),
+            }
+        }
+        Media::Video { peer, frame, contiguous, timing } => {
+            print(text, &(peer, frame.codec, frame.timestamp, frame.keyframe, contiguous));
+            parts.text(text);
+            if parts.bytes {
+                let place = (timing.rtp, since(timing.at), timing.delay, timing.capture);
+                print(text, &(place, timing.framerate, timing.audio_sync_offset_ms));
+                parts.text(text);
+            }
+            parts.content(&frame.data);
+        }
+        _ => parts.text("unknown"),
+    }
+}
+
+/// Where the parts of one record go, each after its length: no two records give the same bytes.
+struct Parts<'a> {
+    all: &'a mut Sha256,
+    one: Option<Sha256>,
+    bytes: bool,
+}
+
+impl Parts<'_> {
+    fn raw(&mut self, bytes: &[u8]) {
+        self.all.update(bytes);
+        if let Some(one) = &mut self.one {
+            one.update(bytes);
+        }
+    }
+
+    fn number(&mut self, number: u64) {
+        self.raw(&number.to_be_bytes());
+    }
+
+    fn text(&mut self, text: &str) {
+        self.number(text.len() as u64);
+        self.raw(text.as_bytes());
+    }
+
+    /// What counts by its length alone in [`Mode::Shape`].
+    fn content(&mut self, bytes: &[u8]) {
+        self.number(bytes.len() as u64);
+        if self.bytes {
+            self.raw(bytes);
+        }
+    }
+}
