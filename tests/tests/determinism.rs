@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use object::{Object, ObjectSymbol};
 use rtcmesh_core::config::{Config, ConnectMode, VideoSettings};
 use rtcmesh_core::media::{AudioBuffer, EncodedVideo, RuntimeData, VideoCodec};
 use rtcmesh_core::transport::Event;
@@ -17,7 +18,12 @@ const OUTPUT: &str = "RTCMESH_DETERMINISM_OUTPUT";
 
 /// Four peers with audio, video and data over a bad network; two of them call each other at once, one crashes.
 fn history(seed: u64) -> Digest {
-    let digest = isolated(seed, || {
+    history_with(seed, seed)
+}
+
+/// The same with other numbers of the operating system.
+fn history_with(seed: u64, system: u64) -> Digest {
+    let digest = isolated(system, || {
         let mut world = World::new(seed);
         world.digest = Digest::with_log(world.digest.mode(), 1_000_000);
         world.latency = Duration::from_millis(30);
@@ -154,15 +160,24 @@ fn only_isolated_threads_have_virtual_time_and_seeded_randomness() {
     assert_ne!(fresh(), fresh());
 }
 
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+#[test]
+fn the_systems_randomness_is_part_of_the_history() {
+    assert!(history(3).difference(&history_with(3, 4)).is_some());
+}
+
 /// The functions that the macro defines.
 const INTERPOSED: [&str; 2] = ["getrandom", "clock_gettime"];
+
+/// Other ways to the same of the C library: nothing here takes them.
+const OTHER_WAYS: [&str; 5] =
+    ["getentropy", "arc4random_buf", "gettimeofday", "time", "timespec_get"];
 
 /// What here calls the macro, by the names of their targets.
 const CALLERS: [&str; 1] = ["determinism"];
 
 /// Which of those functions an object file or a program defines.
 fn defined(file: &[u8]) -> Vec<String> {
-    use object::{Object, ObjectSymbol};
     let Ok(file) = object::File::parse(file) else { return Vec::new() };
     let symbols = file.symbols().chain(file.dynamic_symbols());
     let ours = symbols.filter(|symbol| symbol.is_definition());
@@ -187,6 +202,12 @@ fn only_callers_of_the_macro_have_its_functions() {
     let this = std::env::current_exe().expect("this test's path");
     let content = std::fs::read(&this).expect("this test can be read");
     assert_eq!(defined(&content), ["clock_gettime", "getrandom"]);
+
+    let file = object::File::parse(&*content).expect("a program");
+    let imported = file.dynamic_symbols().filter(|symbol| symbol.is_undefined());
+    let imported: Vec<&str> = imported.filter_map(|symbol| symbol.name().ok()).collect();
+    assert!(imported.contains(&"syscall"), "imports are seen");
+    assert!(!imported.iter().any(|name| OTHER_WAYS.contains(name)), "{imported:?}");
 
     let folder = this.parent().expect("a folder");
     let program = folder.with_file_name("rtcmesh");
