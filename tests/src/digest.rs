@@ -232,6 +232,14 @@ fn media_parts(parts: &mut Parts<'_>, text: &mut String, media: &Media, start: I
                         audio.samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
                     parts.content(&bytes);
                 }
+                AudioData::Packet(packet) => {
+                    let place = (packet.sequence, packet.rtp, packet.dtx, since(packet.arrived));
+                    if parts.bytes {
+                        print(text, &place);
+                        parts.text(text);
+                    }
+                    parts.content(&packet.payload);
+                }
                 _ => parts.text("unknown"),
             }
         }
