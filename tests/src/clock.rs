@@ -50,7 +50,7 @@ impl HostClock {
     }
 
     /// How long it has run when the world has run for `elapsed`.
-    fn local(&self, elapsed: Duration) -> Duration {
+    pub(crate) fn local(&self, elapsed: Duration) -> Duration {
         let world = elapsed.as_nanos() as i128;
         duration(world + (world * self.drift).div_euclid(DRIFT_UNIT))
     }
@@ -67,7 +67,11 @@ impl HostClock {
 
     /// The first time of the world at which this clock shows `at` or later.
     pub(crate) fn elapsed_at(&self, at: Instant) -> Duration {
-        let local = at.saturating_duration_since(self.origin);
+        self.elapsed_after(at.saturating_duration_since(self.origin))
+    }
+
+    /// The first time of the world at which this clock has run for `local` or longer.
+    pub(crate) fn elapsed_after(&self, local: Duration) -> Duration {
         let nanos = local.as_nanos() as i128;
         let mut elapsed = duration(nanos * DRIFT_UNIT / (DRIFT_UNIT + self.drift));
         // The division is exact to a nanosecond or two.

@@ -232,6 +232,14 @@ fn media_parts(parts: &mut Parts<'_>, text: &mut String, media: &Media, start: I
                         audio.samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
                     parts.content(&bytes);
                 }
+                AudioData::Packet(packet) => {
+                    let place = (packet.sequence, packet.rtp, packet.dtx, since(packet.arrived));
+                    if parts.bytes {
+                        print(text, &place);
+                        parts.text(text);
+                    }
+                    parts.content(&packet.payload);
+                }
                 _ => parts.text("unknown"),
             }
         }
@@ -279,5 +287,68 @@ impl Parts<'_> {
         if self.bytes {
             self.raw(bytes);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AT: Duration = Duration::from_millis(5);
+
+    fn sent(payload: &[u8]) -> Record<'_> {
+        let address = SocketAddr::from(([10, 0, 0, 1], 50_000));
+        Record::Sent { from: address, to: address, payload }
+    }
+
+    fn of(mode: Mode, records: &[(Duration, usize, Record<'_>)]) -> Digest {
+        let mut digest = Digest::with_log(mode, 2);
+        for (at, host, record) in records {
+            digest.record(*at, *host, *record);
+        }
+        digest
+    }
+
+    #[test]
+    fn bytes_count_in_one_mode_and_lengths_in_both() {
+        let value = |mode, payload| of(mode, &[(AT, 0, sent(payload))]).value();
+        assert_ne!(value(Mode::Bytes, b"abc"), value(Mode::Bytes, b"abd"));
+        assert_eq!(value(Mode::Shape, b"abc"), value(Mode::Shape, b"abd"));
+        assert_ne!(value(Mode::Shape, b"abc"), value(Mode::Shape, b"abcd"));
+        assert_ne!(value(Mode::Shape, b"abc"), value(Mode::Bytes, b"abc"));
+    }
+
+    #[test]
+    fn time_host_kind_and_order_count() {
+        let base = of(Mode::Shape, &[(AT, 0, Record::ToServer("a"))]);
+        for other in [
+            (2 * AT, 0, Record::ToServer("a")),
+            (AT, 1, Record::ToServer("a")),
+            (AT, 0, Record::FromServer("a")),
+            (AT, 0, Record::ToServer("")),
+        ] {
+            assert_ne!(of(Mode::Shape, &[other]).value(), base.value(), "{other:?}");
+        }
+        let (a, b) = ((AT, 0, Record::ToServer("a")), (AT, 0, Record::ToServer("b")));
+        assert_ne!(of(Mode::Bytes, &[a, b]).value(), of(Mode::Bytes, &[b, a]).value());
+        assert_eq!(of(Mode::Bytes, &[a, b]).value(), of(Mode::Bytes, &[a, b]).value());
+    }
+
+    #[test]
+    fn the_first_difference_is_named() {
+        let (a, b) = ((AT, 0, Record::ToServer("a")), (AT, 0, Record::ToServer("b")));
+        let later = (2 * AT, 3, sent(b"abc"));
+        let difference = |x: &[_], y: &[_]| of(Mode::Bytes, x).difference(&of(Mode::Bytes, y));
+        assert_eq!(difference(&[a, later], &[a, later]), None);
+        let same_place = "record 0: the message to the server of host 0 at 5ms is not the same";
+        assert_eq!(difference(&[a], &[b]).as_deref(), Some(same_place));
+        let apart =
+            "record 1: datagram sent of host 3 at 10ms or message to the server of host 0 at 5ms";
+        assert_eq!(difference(&[a, later], &[a, b]).as_deref(), Some(apart));
+        let more = "record 1: only the second run has the datagram sent of host 3 at 10ms";
+        assert_eq!(difference(&[a], &[a, later]).as_deref(), Some(more));
+        let beyond = "after record 2, the last that both keep";
+        assert_eq!(difference(&[a, a, a], &[a, a, b]).as_deref(), Some(beyond));
+        assert_eq!(difference(&[a, a], &[a, a, b]).as_deref(), Some(beyond));
     }
 }

@@ -201,7 +201,9 @@ macro_rules! interpose {
             ) -> isize {
                 let mut at = 0;
                 while at < length {
-                    let ::std::option::Option::Some(word) = $crate::interpose::draw() else { break };
+                    let ::std::option::Option::Some(word) = $crate::interpose::draw() else {
+                        break;
+                    };
                     let bytes = word.to_le_bytes();
                     let count = ::std::cmp::min(bytes.len(), length - at);
                     // SAFETY: `at + count` is at most `length`; what is written may be uninitialised.
@@ -237,4 +239,41 @@ macro_rules! interpose {
             }
         }
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_binary_without_the_macro_has_the_real_clocks() {
+        assert!(!isolated(1, active));
+        let (before, within) = (Instant::now(), isolated(1, Instant::now));
+        assert!(before <= within && within <= Instant::now());
+    }
+
+    #[test]
+    fn a_thread_that_is_not_isolated_is_told_nothing() {
+        assert_eq!((draw(), clock(0), clock(1)), (None, None, None));
+    }
+
+    #[test]
+    fn clocks_follow_the_world_and_never_run_backwards() {
+        isolated(1, || {
+            // In this binary the real clock is what the start is counted from.
+            let start = update(|thread| thread.start).flatten().expect("a start");
+            set_now(start + Duration::from_millis(1_500));
+            set_now(start);
+            assert_eq!(clock(1), Some((3_601, 500_000_000)));
+            assert_eq!(clock(0), Some((1_767_225_601, 500_000_000)));
+            assert_eq!((clock(2), clock(3)), (None, None), "the processor's own time stays real");
+        });
+    }
+
+    #[test]
+    fn draws_are_those_of_splitmix64() {
+        // The first outputs of the published generator for the state 1234567.
+        let expected = [6_457_827_717_110_365_317, 3_203_168_211_198_807_973];
+        assert_eq!(isolated(1_234_567, || [draw(), draw()]), expected.map(Some));
+    }
 }

@@ -11,6 +11,12 @@
 //! world.start_all();
 //! assert!(world.run_until(|world| world.connected(alice, bob) && world.connected(bob, alice)));
 //! ```
+//!
+//! One seed gives one history, byte for byte, where the world runs within [`isolated`], in a binary that calls
+//! [`interpose!`]; the digest of a [`World`] tells whether two runs were equal.
+//!
+//! [`scenario`] draws whole worlds from seeds, with everything that happens in them, and checks them against a model.
+
 #![forbid(unsafe_code)]
 
 mod certificate;
@@ -27,5 +33,5 @@ pub use clock::ClockError;
 pub use digest::{Digest, Mode, Record};
 pub use host::{Attachment, Host, Setup};
 pub use interpose::isolated;
-pub use node::{Node, Outgoing};
+pub use node::Node;
 pub use world::World;

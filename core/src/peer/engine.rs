@@ -114,8 +114,7 @@ impl Engine {
         let others = draws.enter();
         let built = std::panic::catch_unwind(|| rtc_config.build(now));
         draws.leave(others);
-        let rtc =
-            built.map_err(|_| PeerFault::Internal("the engine could not be built".into()))?;
+        let rtc = built.map_err(|_| PeerFault::Internal("the engine could not be built".into()))?;
         Ok((rtc, draws))
     }
 }

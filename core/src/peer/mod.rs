@@ -38,8 +38,8 @@ use crate::rng::Rng;
 use crate::time::Deadline;
 
 use channels::Channels;
-use draws::Draws;
 pub(crate) use channels::{DataRefused, Prepared};
+use draws::Draws;
 pub(crate) use engine::Engine;
 use media::Media;
 pub(crate) use media::MediaRefused;

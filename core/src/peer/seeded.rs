@@ -23,11 +23,14 @@ const SEEDS: u64 = 16;
 /// The only group: both sides of a simulation have it.
 static GROUPS: &[&dyn SupportedKxGroup] = &[&SeededX25519];
 
+/// By MTU and seed.
+type Configs = BTreeMap<(Option<usize>, u64), Arc<dimpl::Config>>;
+
 pub(super) static SEEDED: SeededDtls = SeededDtls { configs: Mutex::new(BTreeMap::new()) };
 
 #[derive(Debug)]
 pub(super) struct SeededDtls {
-    configs: Mutex<BTreeMap<(Option<usize>, u64), Arc<dimpl::Config>>>,
+    configs: Mutex<Configs>,
 }
 
 impl SeededDtls {
@@ -132,5 +135,74 @@ impl ActiveKeyExchange for Exchange {
 
     fn group(&self) -> NamedGroup {
         NamedGroup::X25519
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+    use std::time::Duration;
+
+    use super::super::{Engine, Peer, PeerConfig, Signal, State};
+    use super::*;
+    use crate::rng::{Rng, Seed};
+
+    /// All datagrams of a connection with audio, until both sides are connected.
+    fn datagrams(certificate: &DtlsCert, seed: u64, rtcmesh: bool, now: Instant) -> Vec<Vec<u8>> {
+        let mut peers = [1, 2].map(|n| {
+            let DtlsCert { certificate, private_key } = certificate.clone();
+            let engine = Engine::seeded(certificate, private_key);
+            let remote_is_rtcmesh = rtcmesh;
+            // No data: SCTP's random numbers are the operating system's.
+            let config = PeerConfig { data: false, remote_is_rtcmesh, ..PeerConfig::default() };
+            let rng = Rng::new(Seed::from_number(seed)).fork(&n.to_string());
+            let mut peer = Peer::new(&engine, config, rng, now).unwrap();
+            peer.add_local(now, SocketAddr::from((Ipv4Addr::LOCALHOST, n)));
+            peer
+        });
+        peers[0].negotiate(now);
+        let mut sent = Vec::new();
+        let mut now = now;
+        while !peers.iter().all(|peer| peer.state() == State::Connected) {
+            for from in 0..2 {
+                let to = 1 - from;
+                while let Some(signal) = peers[from].poll_signal() {
+                    match signal {
+                        Signal::Offer { request, sdp } => {
+                            peers[to].handle_offer(now, &request, &sdp);
+                        }
+                        Signal::Answer { request, sdp } => {
+                            peers[to].handle_answer(now, &request, &sdp);
+                        }
+                        Signal::Candidate { request, candidate, .. } => {
+                            peers[to].handle_candidate(now, &request, &candidate);
+                        }
+                    }
+                }
+                while let Some(out) = peers[from].poll_transmit() {
+                    peers[to].handle_datagram(now, out.remote, out.local, &out.payload);
+                    sent.push(out.payload);
+                }
+            }
+            now += Duration::from_millis(10);
+            peers.iter_mut().for_each(|peer| peer.handle_timeout(now));
+            assert!(sent.len() < 1_000, "it connects");
+        }
+        sent
+    }
+
+    #[test]
+    fn equal_seeds_give_equal_handshakes() {
+        let certificate = from_feature_flags().dtls_provider.generate_certificate().unwrap();
+        let now = Instant::now();
+        for rtcmesh in [false, true] {
+            let first = datagrams(&certificate, 1, rtcmesh, now);
+            // DTLS records: RFC 9147, section 4, figure 3.
+            let records = first.iter().filter(|d| (20..64).contains(&d[0])).count();
+            assert!(records >= 4, "a handshake");
+            let equal = datagrams(&certificate, 1, rtcmesh, now) == first;
+            assert!(equal, "rtcmesh: {rtcmesh}");
+            assert!(datagrams(&certificate, 2, rtcmesh, now) != first);
+        }
     }
 }

@@ -45,7 +45,7 @@ pub use nat::{Behaviour, Filtering, Mapping, NatConfig, PortAssignment};
 pub use network::{Access, AccessConfig, Arrival, Network};
 pub use preset::{Preset, UnknownPreset};
 pub use stats::{Lost, NetStats};
-pub use stun::{Reply, StunServer};
+pub use stun::{Outgoing, StunServer};
 pub use topology::{Realm, SiteId};
 pub use turn::{TurnConfig, TurnServer};
 

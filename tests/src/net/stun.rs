@@ -281,10 +281,10 @@ pub fn long_term_key(user: &str, realm: &str, password: &str) -> [u8; 16] {
     Md5::digest(format!("{user}:{realm}:{password}").as_bytes()).into()
 }
 
-/// A datagram that a server sends.
+/// A datagram that a machine sends.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reply {
-    /// From which of the server's addresses.
+pub struct Outgoing {
+    /// From which of its addresses.
     pub from: SocketAddr,
     /// To whom.
     pub to: SocketAddr,
@@ -298,7 +298,7 @@ pub(super) const MAX_REPLIES: usize = 4096;
 /// A STUN server: it tells who asks from where the question came (RFC 8489, Binding).
 #[derive(Debug, Default)]
 pub struct StunServer {
-    replies: VecDeque<Reply>,
+    replies: VecDeque<Outgoing>,
     answered: u64,
 }
 
@@ -313,14 +313,14 @@ impl StunServer {
     pub fn handle_datagram(&mut self, _: Duration, to: SocketAddr, from: SocketAddr, bytes: &[u8]) {
         let Some(payload) = binding(bytes, from) else { return };
         self.answered += 1;
-        self.replies.push_back(Reply { from: to, to: from, payload });
+        self.replies.push_back(Outgoing { from: to, to: from, payload });
         if self.replies.len() > MAX_REPLIES {
             self.replies.pop_front();
         }
     }
 
     /// The next datagram that it sends.
-    pub fn poll_transmit(&mut self) -> Option<Reply> {
+    pub fn poll_transmit(&mut self) -> Option<Outgoing> {
         self.replies.pop_front()
     }
 

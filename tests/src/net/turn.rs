@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rtcmesh_core::rng::{Rng, Seed};
 
-use super::stun::{Builder, Class, MAX_REPLIES, Message, Reply, attribute, binding, long_term_key};
+use super::stun::{Builder, Class, MAX_REPLIES, Message, Outgoing, attribute, binding, long_term_key};
 
 /// Methods, RFC 8656, section 17.
 pub mod method {
@@ -131,7 +131,7 @@ pub struct TurnServer {
     relayed: BTreeMap<u16, SocketAddr>,
     next_port: u16,
     nonce: (String, Duration),
-    replies: VecDeque<Reply>,
+    replies: VecDeque<Outgoing>,
 }
 
 impl TurnServer {
@@ -185,7 +185,7 @@ impl TurnServer {
     }
 
     /// The next datagram that it sends.
-    pub fn poll_transmit(&mut self) -> Option<Reply> {
+    pub fn poll_transmit(&mut self) -> Option<Outgoing> {
         self.replies.pop_front()
     }
 
@@ -210,7 +210,7 @@ impl TurnServer {
         if self.replies.len() >= MAX_REPLIES {
             self.replies.pop_front();
         }
-        self.replies.push_back(Reply { from, to, payload });
+        self.replies.push_back(Outgoing { from, to, payload });
     }
 
     fn request(&mut self, now: Duration, client: SocketAddr, request: &Message<'_>) {

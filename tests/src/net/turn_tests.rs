@@ -49,7 +49,7 @@ impl Test {
         (test, relayed)
     }
 
-    fn deliver(&mut self, to: SocketAddr, from: SocketAddr, bytes: &[u8]) -> Option<Reply> {
+    fn deliver(&mut self, to: SocketAddr, from: SocketAddr, bytes: &[u8]) -> Option<Outgoing> {
         self.server.handle_datagram(self.now, to, from, bytes);
         let reply = self.server.poll_transmit();
         assert_eq!(self.server.poll_transmit(), None);
@@ -117,7 +117,7 @@ impl Test {
         self.ask(client(), method::CHANNEL_BIND, add).map(|_| ())
     }
 
-    fn send(&mut self, peer: SocketAddr, data: &[u8]) -> Option<Reply> {
+    fn send(&mut self, peer: SocketAddr, data: &[u8]) -> Option<Outgoing> {
         let message = Builder::new(Class::Indication, method::SEND, [9; 12])
             .address(attribute::XOR_PEER_ADDRESS, peer)
             .add(attribute::DATA, data)
@@ -134,7 +134,7 @@ fn indications_pass_both_ways_by_permission() {
     assert_eq!(test.deliver(relayed, peer(), b"early"), None);
     test.permit(peer()).unwrap();
     let sent = test.send(peer(), b"hello").unwrap();
-    assert_eq!(sent, Reply { from: relayed, to: peer(), payload: b"hello".to_vec() });
+    assert_eq!(sent, Outgoing { from: relayed, to: peer(), payload: b"hello".to_vec() });
     // Permissions are of an address, whatever the port (section 9).
     let other_port = SocketAddr::new(peer().ip(), 1);
     let received = test.deliver(relayed, other_port, b"back").unwrap();
@@ -154,7 +154,7 @@ fn channels_pass_both_ways() {
     test.bind(0x4000, peer()).unwrap();
     let listen = test.server.config.listen;
     let sent = test.deliver(listen, client(), b"\x40\x00\x00\x03abc.").unwrap();
-    assert_eq!(sent, Reply { from: relayed, to: peer(), payload: b"abc".to_vec() });
+    assert_eq!(sent, Outgoing { from: relayed, to: peer(), payload: b"abc".to_vec() });
     let received = test.deliver(relayed, peer(), b"xyz").unwrap();
     assert_eq!(received.payload, b"\x40\x00\x00\x03xyz");
     for bad in [b"\x40\x01\x00\x01a".as_slice(), b"\x40\x00\x00\x09abc", b"\x40\x00", b"\x40"] {

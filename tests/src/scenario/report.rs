@@ -42,7 +42,7 @@ impl Report {
         Self {
             seed: plan.seed,
             scenario: plan.scenario,
-            digest: world.digest(),
+            digest: world.digest.value(),
             elapsed: world.elapsed(),
             violations,
             timeline,

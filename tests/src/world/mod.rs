@@ -35,6 +35,9 @@ pub struct World {
     pub signaling_jitter: Duration,
     /// Whether the signaling server can be reached; what is open stays open.
     pub signaling_reachable: bool,
+    /// Everything that has passed so far: every datagram, signaling message, event and frame of media with its virtual
+    /// time; byte for byte or in its shape ([`Mode`]). Equal seeds and scripts give equal values.
+    pub digest: Digest,
     signaling: Signaling,
     others: Vec<Other>,
     /// What each number of the network is.
@@ -45,7 +48,6 @@ pub struct World {
     start: Instant,
     elapsed: Duration,
     agenda: Agenda,
-    digest: Digest,
     watch: Watch,
 }
 
@@ -260,18 +262,6 @@ impl World {
     #[must_use]
     pub fn network_number(&self, host: usize) -> usize {
         self.hosts[host].node
-    }
-
-    /// Everything that has passed so far as one value: every datagram, signaling message, event and frame of
-    /// media with its virtual time. Equal seeds and scripts give equal values.
-    #[must_use]
-    pub fn digest(&self) -> String {
-        self.digest.value()
-    }
-
-    /// The record behind [`World::digest`], to choose how much it keeps.
-    pub const fn digest_mut(&mut self) -> &mut Digest {
-        &mut self.digest
     }
 
     /// Starts all transports.

@@ -10,8 +10,7 @@ use super::signaling::Delivery;
 use super::{MAX_STEPS_PER_INSTANT, Tenant, World};
 use crate::digest::Record;
 use crate::interpose;
-use crate::net::Arrival;
-use crate::node::Outgoing;
+use crate::net::{Arrival, Outgoing};
 
 /// What is on its way beside datagrams, in order of time and then of sending.
 #[derive(Debug, Default)]
@@ -86,7 +85,7 @@ impl World {
         for index in 0..self.others.len() {
             let other = &mut self.others[index];
             if other.due.is_some_and(|due| due <= now) {
-                other.machine.handle_timeout(other.clock.at(now));
+                other.machine.handle_timeout(other.clock.local(now));
                 self.drain_other(index);
                 any = true;
             }
@@ -128,7 +127,8 @@ impl World {
             Tenant::Other(index) => {
                 let other = &mut self.others[index];
                 if !other.down {
-                    other.machine.handle_datagram(other.clock.at(self.elapsed), to, from, payload);
+                    let now = other.clock.local(self.elapsed);
+                    other.machine.handle_datagram(now, to, from, payload);
                     self.drain_other(index);
                 }
             }
@@ -147,7 +147,7 @@ impl World {
             self.network.send(self.elapsed, other.node, from, to, payload);
         }
         let due = other.machine.poll_timeout();
-        other.due = due.map(|at| other.clock.elapsed_at(at));
+        other.due = due.map(|at| other.clock.elapsed_after(at));
     }
 
     /// Carries out what a transport has to say, until there is nothing more.
