@@ -51,6 +51,9 @@ impl HostClock {
 
     /// How long it has run when the world has run for `elapsed`.
     pub(crate) fn local(&self, elapsed: Duration) -> Duration {
+        if self.drift == 0 {
+            return elapsed;
+        }
         let world = elapsed.as_nanos() as i128;
         duration(world + (world * self.drift).div_euclid(DRIFT_UNIT))
     }
@@ -72,6 +75,9 @@ impl HostClock {
 
     /// The first time of the world at which this clock has run for `local` or longer.
     pub(crate) fn elapsed_after(&self, local: Duration) -> Duration {
+        if self.drift == 0 {
+            return local;
+        }
         let nanos = local.as_nanos() as i128;
         let mut elapsed = duration(nanos * DRIFT_UNIT / (DRIFT_UNIT + self.drift));
         // The division is exact to a nanosecond or two.

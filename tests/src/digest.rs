@@ -1,10 +1,10 @@
 //! A digest of all that happens in a world, so that two runs can be compared, and where they part be named.
 
 use std::fmt::{self, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use rtcmesh_core::transport::{AudioData, Event, Media};
+use rtcmesh_core::transport::{AudioData, CaptureTime, Event, Media};
 use sha2::{Digest as _, Sha256};
 
 /// What of each record counts.
@@ -131,8 +131,8 @@ impl Digest {
         parts.text(kind);
         match record {
             Record::Sent { from, to, payload } | Record::Received { from, to, payload } => {
-                print(&mut self.text, &(from, to));
-                parts.text(&self.text);
+                parts.address(from);
+                parts.address(to);
                 parts.content(payload);
             }
             Record::ToServer(text) | Record::FromServer(text) => parts.content(text.as_bytes()),
@@ -217,14 +217,16 @@ fn media_parts(parts: &mut Parts<'_>, text: &mut String, media: &Media, start: I
     let since = |at: Instant| at.saturating_duration_since(start);
     match media {
         Media::Audio { peer, frame } => {
+            parts.text(peer.as_str());
+            parts.number(since(frame.at).as_nanos() as u64);
+            parts.number(frame.delay.as_nanos() as u64);
+            parts.raw(&[u8::from(frame.concealed), u8::from(frame.pause)]);
             // Times of capture follow the engine's wall clock, which is not ours in `Shape`.
-            let capture = frame.capture.filter(|_| parts.bytes);
-            let drift = if parts.bytes { frame.clock_drift_ppm.to_bits() } else { 0 };
-            let times = (since(frame.at), frame.delay, capture, drift);
-            print(text, &(peer, frame.rtp * u32::from(parts.bytes), times));
-            parts.text(text);
-            print(text, &(frame.concealed, frame.pause));
-            parts.text(text);
+            if parts.bytes {
+                parts.number(u64::from(frame.rtp));
+                parts.number(frame.clock_drift_ppm.to_bits());
+                parts.capture(frame.capture);
+            }
             match &frame.data {
                 AudioData::Encoded(audio) => parts.content(&audio.opus),
                 AudioData::Decoded(audio) => {
@@ -274,6 +276,25 @@ impl Parts<'_> {
 
     fn number(&mut self, number: u64) {
         self.raw(&number.to_be_bytes());
+    }
+
+    fn address(&mut self, address: SocketAddr) {
+        match address.ip() {
+            IpAddr::V4(ip) => {
+                self.raw(&[4]);
+                self.raw(&ip.octets());
+            }
+            IpAddr::V6(ip) => {
+                self.raw(&[6]);
+                self.raw(&ip.octets());
+            }
+        }
+        self.raw(&address.port().to_be_bytes());
+    }
+
+    fn capture(&mut self, capture: Option<CaptureTime>) {
+        self.number(capture.map_or(u64::MAX, |capture| capture.unix_us));
+        self.number(capture.map_or(0, |capture| capture.confidence.to_bits()));
     }
 
     fn text(&mut self, text: &str) {

@@ -214,6 +214,24 @@ fn a_call_has_its_outcome_though_the_peer_leaves_and_begins_anew() {
 }
 
 #[test]
+fn a_call_is_answered_in_time_though_another_attempt_takes_its_place() {
+    let mut world = strangers(14, [manual("alice"), manual("bob")]);
+    world.cut(0, 1, true);
+    let begin = world.elapsed();
+    assert_eq!(connect(&mut world, 0, "bob"), Ok(false));
+    world.run(Duration::from_secs(6));
+    // It has forgotten what it had with us, and calls by itself.
+    let text = r#"{"jsonrpc":"2.0","method":"peer.offer","params":{"from":"bob","to":"alice","sdp":"v=0\r\no=- 7 1 IN IP4 0.0.0.0\r\na=fingerprint:sha-256 AA\r\n","can_trickle_ice_candidates":true,"request_id":"r"}}"#;
+    world.act(0, |transport, now| {
+        transport.handle_io(now, IoEvent::LinkText { link: LinkId(0), text });
+    });
+    assert!(world.run_until(|world| outcomes(world, 0).len() == 1));
+    assert!(world.elapsed() - begin <= Duration::from_secs(10), "{:?}", world.elapsed() - begin);
+    world.run(Duration::from_secs(20));
+    assert_eq!(outcomes(&world, 0).len(), 1);
+}
+
+#[test]
 fn a_start_that_failed_can_be_repeated_with_names_of_links_that_are_new() {
     let mut world = World::new(10);
     let host = world.add(manual("alice"));

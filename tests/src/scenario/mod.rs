@@ -1,6 +1,7 @@
 //! Scenarios: what a seed draws is run under faults, then healed, and checked against a model all the while.
 
 mod act;
+mod decode;
 mod draw;
 mod errors;
 mod model;
@@ -9,6 +10,7 @@ mod run;
 mod tag;
 
 pub use act::Act;
+pub use decode::hostile_mesh;
 pub use draw::{Options, Peer, Plan, Scenario, UnknownScenario};
 pub use model::Violation;
 pub use report::Report;
