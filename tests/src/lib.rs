@@ -13,8 +13,10 @@
 //! ```
 
 mod host;
+mod hostile;
 mod network;
 mod world;
 
 pub use host::Host;
+pub use hostile::hostile_datagrams;
 pub use world::World;
