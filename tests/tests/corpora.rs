@@ -40,14 +40,14 @@ fn replay(name: &str) {
     let (_, target) = TARGETS.iter().find(|(known, _)| *known == name).expect("a target");
     let folder = fuzz().join("corpus").join(name);
     let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{folder:?}: {error}"));
-    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("readable").path()).collect();
     paths.sort();
     assert!(!paths.is_empty(), "{folder:?} is empty");
     assert!(paths.len() <= MAX_FILES, "{folder:?}: {} files: minimise it", paths.len());
     let start = Instant::now();
     let mut size = 0;
     for path in paths {
-        let bytes = fs::read(&path).unwrap();
+        let bytes = fs::read(&path).expect("readable");
         size += bytes.len();
         let played = std::panic::catch_unwind(|| target(start, &bytes));
         assert!(played.is_ok(), "{path:?} breaks a promise");

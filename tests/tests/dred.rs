@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::f64::consts::TAU;
 use std::time::Duration;
 
 use common::{automatic, id, strangers};
@@ -23,9 +24,9 @@ fn voice(n: usize) -> RuntimeData {
     let sample = |k: usize| {
         let t = (n * 960 + k) as f64 / 48_000.0;
         // The integral of a pitch between 110 and 170 Hz.
-        let turns = 140.0 * t - 30.0 / (std::f64::consts::TAU * 0.7) * (0.7 * t * 6.283_185).cos();
-        let envelope = 0.6 + 0.4 * (std::f64::consts::TAU * 3.1 * t).sin();
-        let harmonic = |h: i32| (std::f64::consts::TAU * turns * f64::from(h)).sin() / f64::from(h);
+        let turns = 140.0 * t - 30.0 / (TAU * 0.7) * (0.7 * t * TAU).cos();
+        let envelope = 0.6 + 0.4 * (TAU * 3.1 * t).sin();
+        let harmonic = |h: i32| (TAU * turns * f64::from(h)).sin() / f64::from(h);
         (0.2 * envelope * (1..12).map(harmonic).sum::<f64>()) as f32
     };
     let samples = (0..960).map(sample).collect();

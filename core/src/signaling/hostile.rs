@@ -55,8 +55,8 @@ pub fn hostile_server(start: Instant, bytes: &[u8]) -> Vec<String> {
     for room in [0, 0, 0, 1] {
         model.open(ROOMS[room]);
     }
-    for link in 0..3 {
-        model.announce(link, IDS[link], 15);
+    for (link, id) in IDS.iter().enumerate() {
+        model.announce(link, id, 15);
         model.check();
     }
     let mut said = Vec::new();
