@@ -6,6 +6,8 @@
 pub mod codec;
 pub mod config;
 pub mod error;
+#[cfg(any(test, feature = "sim"))]
+mod hostile;
 pub mod id;
 pub mod media;
 pub mod net;

@@ -143,11 +143,17 @@ impl AudioSettings {
 }
 
 /// Checks how much deep redundancy is wanted: 0 to 1 040 ms (`DRED_MAX_FRAMES` of libopus, of 10 ms).
-pub(crate) fn check_dred(field: &'static str, millis: u16) -> Result<(), ConfigError> {
+pub(crate) fn check_dred_bounds(field: &'static str, millis: u16) -> Result<(), ConfigError> {
     within(field, millis, 0, 1_040, " ms")?;
     if !millis.is_multiple_of(10) {
         return Err(ConfigError::new(field, format!("{millis} ms is no multiple of 10 ms")));
     }
+    Ok(())
+}
+
+/// The same, and whether this build has any.
+pub(crate) fn check_dred(field: &'static str, millis: u16) -> Result<(), ConfigError> {
+    check_dred_bounds(field, millis)?;
     if millis > 0 && !cfg!(feature = "dred") {
         let reason = "this build has no deep redundancy (feature `dred`)";
         return Err(ConfigError::new(field, reason.to_owned()));

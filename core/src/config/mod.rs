@@ -13,11 +13,11 @@ use crate::error::{ConfigError, within};
 use crate::id::PeerId;
 
 pub use ice::{IcePolicy, TurnServer};
-pub(crate) use media::check_dred;
 pub use media::{
     AudioSettings, Concealment, DataChannelMode, Playout, PlayoutPreference, ReceivedAudio,
     VideoSettings,
 };
+pub(crate) use media::{check_dred, check_dred_bounds};
 pub use patch::ConfigPatch;
 
 /// Whom a transport connects to by itself.

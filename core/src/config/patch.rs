@@ -1,12 +1,12 @@
 //! What may change while the transport runs.
 
-use crate::config::{AudioSettings, Config};
+use crate::config::{AudioSettings, Concealment, Config, check_dred_bounds};
 use crate::error::{ConfigureError, within};
 use crate::media::VideoCodec;
 
 /// A change of settings of a running transport: what is `None` stays.
 ///
-/// Bitrates, the jitter buffer's size and the RTCP interval apply to live peers at once; the video
+/// Settings of audio, the jitter buffer's size and the RTCP interval apply to live peers at once; the video
 /// codec to later connections.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -22,6 +22,11 @@ pub struct ConfigPatch {
     pub audio_dtx: Option<bool>,
     /// The loss that the audio encoder prepares for, in percent.
     pub audio_expected_loss_percent: Option<u8>,
+    /// How much of the past each packet carries as deep redundancy, in milliseconds: 0 to 1,040, a multiple of 10.
+    /// More than 0 needs the feature `dred`. See [`AudioSettings`] for what it takes beside.
+    pub audio_dred_ms: Option<u16>,
+    /// How lost audio is made up, from the next loss on. [`Concealment::Deep`] needs the feature `dred`.
+    pub audio_concealment: Option<Concealment>,
     /// The jitter buffer's delay: 50 to 200.
     pub jitter_buffer_size_ms: Option<u32>,
     /// 1,000 to 10,000.
@@ -45,10 +50,12 @@ impl ConfigPatch {
     /// The configuration with this change.
     ///
     /// # Errors
-    /// [`ConfigureError`] naming the option: out of bounds, or one that needs a video encoder, which
-    /// this version has none of (encoded frames pass through: their sender sets these).
+    /// [`ConfigureError`] naming the option: out of bounds, one that needs a feature that this build is without,
+    /// or one that needs a video encoder, which this version has none of (encoded frames pass through: their
+    /// sender sets these).
     pub(crate) fn apply(&self, config: &Config) -> Result<Config, ConfigureError> {
         self.check_video()?;
+        self.check_deep()?;
         if let Some(bitrate) = self.audio_bitrate {
             within("audio_bitrate", bitrate, 16_000, 510_000, " bit/s")?;
         }
@@ -74,6 +81,8 @@ impl ConfigPatch {
             expected_loss_percent: self
                 .audio_expected_loss_percent
                 .unwrap_or(audio.expected_loss_percent),
+            dred_ms: self.audio_dred_ms.unwrap_or(audio.dred_ms),
+            concealment: self.audio_concealment.unwrap_or(audio.concealment),
             ..audio
         };
         changed.jitter_buffer_size_ms =
@@ -81,6 +90,24 @@ impl ConfigPatch {
         changed.rtcp_interval_ms = self.rtcp_interval_ms.unwrap_or(config.rtcp_interval_ms);
         changed.video.codec = self.video_codec.unwrap_or(config.video.codec);
         Ok(changed)
+    }
+
+    /// What the neural networks are needed for.
+    fn check_deep(&self) -> Result<(), ConfigureError> {
+        if let Some(millis) = self.audio_dred_ms {
+            check_dred_bounds("audio_dred_ms", millis)?;
+        }
+        let deep = [
+            ("audio_dred_ms", self.audio_dred_ms.is_some_and(|millis| millis > 0)),
+            ("audio_concealment", self.audio_concealment == Some(Concealment::Deep)),
+        ];
+        match deep.into_iter().find(|(_, set)| *set) {
+            Some((option, _)) if !cfg!(feature = "dred") => Err(ConfigureError::NotSupported {
+                option,
+                reason: "this build is without the feature `dred`".into(),
+            }),
+            _ => Ok(()),
+        }
     }
 
     fn check_video(&self) -> Result<(), ConfigureError> {
@@ -141,6 +168,43 @@ mod tests {
         assert_eq!(invalid(jitter), "jitter_buffer_size_ms");
         let rtcp = ConfigPatch { rtcp_interval_ms: Some(10_001), ..new() };
         assert_eq!(invalid(rtcp), "rtcp_interval_ms");
+        for millis in [1_050, 85] {
+            let deep = ConfigPatch { audio_dred_ms: Some(millis), ..new() };
+            assert_eq!(invalid(deep), "audio_dred_ms");
+        }
+    }
+
+    #[test]
+    fn what_needs_the_networks_is_not_supported_without_them() {
+        let none = ConfigPatch {
+            audio_dred_ms: Some(0),
+            audio_concealment: Some(Concealment::Classic),
+            ..ConfigPatch::new()
+        };
+        assert!(none.apply(&Config::new("ws://h")).is_ok());
+        let redundancy = ConfigPatch { audio_dred_ms: Some(200), ..ConfigPatch::new() };
+        let concealment =
+            ConfigPatch { audio_concealment: Some(Concealment::Deep), ..ConfigPatch::new() };
+        for (patch, name) in [(redundancy, "audio_dred_ms"), (concealment, "audio_concealment")] {
+            let refused = match patch.apply(&Config::new("ws://h")) {
+                Ok(_) => None,
+                Err(ConfigureError::NotSupported { option, .. }) => Some(option),
+                Err(other) => panic!("{other}"),
+            };
+            assert_eq!(refused, (!cfg!(feature = "dred")).then_some(name));
+        }
+    }
+
+    #[cfg(feature = "dred")]
+    #[test]
+    fn what_the_networks_do_changes() {
+        let patch = ConfigPatch {
+            audio_dred_ms: Some(200),
+            audio_concealment: Some(Concealment::Deep),
+            ..ConfigPatch::new()
+        };
+        let audio = patch.apply(&Config::new("ws://h")).unwrap().audio;
+        assert_eq!((audio.dred_ms, audio.concealment), (200, Concealment::Deep));
     }
 
     #[test]

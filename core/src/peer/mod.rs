@@ -12,8 +12,8 @@ mod engine;
 #[cfg(test)]
 mod foreign_tests;
 mod fragment;
-#[cfg(test)]
-mod hostile_tests;
+#[cfg(any(test, feature = "sim"))]
+mod hostile;
 mod media;
 mod negotiation;
 mod sdp;
@@ -41,6 +41,8 @@ use channels::Channels;
 pub(crate) use channels::{DataRefused, Prepared};
 use draws::Draws;
 pub(crate) use engine::Engine;
+#[cfg(feature = "sim")]
+pub use hostile::hostile_peer;
 use media::Media;
 pub(crate) use media::MediaRefused;
 use negotiation::Negotiation;

@@ -3,7 +3,11 @@
 
 mod capabilities;
 mod client;
+#[cfg(any(test, feature = "sim"))]
+mod desk;
 mod held;
+#[cfg(any(test, feature = "sim"))]
+mod hostile;
 mod message;
 mod outbox;
 mod server;
@@ -12,5 +16,7 @@ mod tests;
 
 pub use capabilities::Capabilities;
 pub use client::{Client, ClientConfig, ClientCounters, ClientEvent};
+#[cfg(any(test, feature = "sim"))]
+pub use hostile::{hostile_client, hostile_message, hostile_server};
 pub use message::{DisconnectReason, PeerConnectionState, ToPeer};
 pub use server::{Server, ServerCommand, ServerConfig, ServerMetrics, Ticket, Verdict};

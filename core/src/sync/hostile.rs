@@ -1,5 +1,4 @@
-//! Whatever comes in: a history of calls is read from bytes, and every promise checked after each. For
-//! ordinary tests and for fuzzing.
+//! Whatever comes in: every promise is checked after each call of a history that is read from bytes.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,39 +8,10 @@ use super::{
     DriftEstimator, Medium, NtpMap, Packet, Pop, RtcpSenderReport, SyncConfig, SyncError,
     SyncManager, VideoFormat, VideoFrame, VideoPacket, VideoPicture, VideoPlane, VideoTimestamp,
 };
+use crate::hostile::Bytes;
 
 /// More pops than that at one instant are no rest: packets that wait, their gaps, and a pause.
 const RESTLESS: usize = 4_000;
-
-/// Reads numbers from bytes; behind their end there are zeros.
-pub(super) struct Bytes<'a>(pub(super) &'a [u8]);
-
-impl Bytes<'_> {
-    pub(super) fn byte(&mut self) -> u8 {
-        let Some((first, rest)) = self.0.split_first() else { return 0 };
-        self.0 = rest;
-        *first
-    }
-
-    /// True for one in `n` bytes.
-    fn one_in(&mut self, n: u8) -> bool {
-        self.byte().is_multiple_of(n)
-    }
-
-    pub(super) fn number(&mut self) -> u64 {
-        (0..8).fold(0, |number, _| number << 8 | u64::from(self.byte()))
-    }
-
-    pub(super) fn small(&mut self) -> u64 {
-        u64::from(self.byte())
-    }
-
-    pub(super) fn duration(&mut self) -> Duration {
-        // Mostly milliseconds, sometimes years.
-        let places = self.small() % 64;
-        Duration::from_nanos(self.number() >> 1 >> places)
-    }
-}
 
 /// Calls a sync manager and its clocks as the bytes say.
 ///

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::changepoint::{MAX_POINTS, Point, fit};
-use super::hostile::Bytes;
 use super::ring::{CAPACITY, Refused, Ring};
 use super::{
     AudioRenderer, AudioTimestamp, Decode, DriftCorrection, JitterBuffer, Medium, NtpMap, Packet,
     PlayoutConfig, RtcpSenderReport,
 };
+use crate::hostile::Bytes;
 
 /// Sender reports into a map: whatever it then says lies on one line, both ways.
 ///
@@ -198,7 +198,7 @@ pub fn hostile_renderer(start: Instant, bytes: &[u8]) {
         }
         let asked = bytes.small() as usize * 5;
         let mut out = vec![f32::NAN; asked];
-        let rendered = renderer.render(&mut buffer, &mut Odd, now, &mut out);
+        let rendered = renderer.render(&mut buffer, &mut Odd { channels }, now, &mut out);
         let whole = asked / channels * channels;
         let (heard, left) = out.split_at(whole);
         assert!(heard.iter().all(|sample| sample.is_finite() && sample.abs() <= 64.0));
@@ -210,11 +210,14 @@ pub fn hostile_renderer(start: Instant, bytes: &[u8]) {
     }
 }
 
-/// A decoder of bytes, of which some can't be decoded, some are loud and some are no numbers.
-struct Odd;
+/// A decoder of bytes, of which some can't be decoded, some are loud and some are no numbers. Some are longer
+/// or shorter than their packets say, and some give less than what was asked for, or nothing.
+struct Odd {
+    channels: usize,
+}
 
 impl Odd {
-    fn say(kind: u8, out: &mut [f32]) -> Option<usize> {
+    fn say(&self, kind: u8, frames: usize, out: &mut [f32]) -> Option<usize> {
         let sample = match kind % 8 {
             0 => return None,
             1 => f32::NAN,
@@ -222,20 +225,32 @@ impl Odd {
             3 => -f32::INFINITY,
             kind => f32::from(kind) * 0.1,
         };
-        for (place, out) in out.iter_mut().enumerate() {
+        for (place, out) in out.get_mut(..frames * self.channels)?.iter_mut().enumerate() {
             *out = if place % 7 == 0 { sample } else { (place as f32 * 0.02).sin() };
         }
-        Some(out.len())
+        Some(frames)
+    }
+
+    /// Half of the time what was asked for, otherwise less, of any number.
+    const fn some(kind: u8, frames: usize) -> usize {
+        if kind < 128 { frames } else { frames * (kind as usize % 16) / 16 }
     }
 }
 
 impl Decode<u8> for Odd {
     fn decode(&mut self, packet: &u8, out: &mut [f32]) -> Option<usize> {
-        Self::say(*packet, out.get_mut(..960)?)
+        // Up to 120 ms, whole pieces and others.
+        let frames = match packet / 64 {
+            0 | 1 => 960,
+            2 => usize::from(packet % 48 + 1) * 120,
+            _ => usize::from(packet % 64) * 91,
+        };
+        self.say(*packet, frames, out)
     }
 
     fn conceal(&mut self, frames: usize, out: &mut [f32]) -> Option<usize> {
-        Self::say(5, out.get_mut(..frames)?)
+        let kind = (frames / 120) as u8;
+        self.say(5, Self::some(kind.wrapping_mul(97), frames), out)
     }
 
     fn covers(&self, packet: &u8) -> usize {
@@ -243,7 +258,7 @@ impl Decode<u8> for Odd {
     }
 
     fn recover(&mut self, next: &u8, _: usize, frames: usize, out: &mut [f32]) -> Option<usize> {
-        Self::say(next.wrapping_add(1), out.get_mut(..frames)?)
+        self.say(next.wrapping_add(1), Self::some(*next, frames), out)
     }
 }
 

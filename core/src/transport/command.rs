@@ -135,7 +135,7 @@ impl Transport {
         Ok(())
     }
 
-    /// Changes settings while running. Bitrates, the jitter buffer's size and the RTCP interval act on live
+    /// Changes settings while running. Those of audio, the jitter buffer's size and the RTCP interval act on live
     /// connections at once, the codec on later ones.
     ///
     /// # Errors
@@ -157,6 +157,9 @@ impl Transport {
                 && let Err(error) = connection.reception.set_size(size)
             {
                 tracing::error!(%error, "a jitter buffer refused a size that was validated");
+            }
+            if let Some(concealment) = patch.audio_concealment {
+                connection.reception.set_concealment(concealment);
             }
             if let Some(source) = &mut connection.source {
                 source.configure(&audio);

@@ -180,7 +180,7 @@ impl Demux {
     }
 
     /// Whether nothing is remembered.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "sim"))]
     pub(super) fn is_empty(&self) -> bool {
         self.fragments.is_empty()
             && self.addresses.is_empty()

@@ -9,6 +9,8 @@
 mod command;
 mod demux;
 mod event;
+#[cfg(any(test, feature = "sim"))]
+mod hostile;
 mod info;
 mod input;
 mod list;
@@ -48,7 +50,11 @@ use outgoing::AudioSource;
 use queue::Queues;
 use sockets::Sockets;
 
+#[cfg(feature = "sim")]
+pub use crate::peer::hostile_peer;
 pub use event::{AudioData, AudioFrame, CaptureTime, ClosedBy, Event, Media, Outcome, VideoTiming};
+#[cfg(any(test, feature = "sim"))]
+pub use hostile::hostile_demux;
 pub use info::{BroadcastStats, Metrics, PeerCounters, PeerInfo, PeerState, Quality, SyncInfo};
 #[cfg(feature = "opus")]
 pub use voice::OpusVoice;

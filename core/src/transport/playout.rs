@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::codec::{OPUS_RATE, opus_packet_duration};
-use crate::config::{AudioSettings, ReceivedAudio};
+use crate::config::{AudioSettings, Concealment, ReceivedAudio};
 use crate::media::{EncodedAudio, EncodedVideo};
 use crate::sync::{JitterBuffer, Packet, PlayoutTuning, Pop, SyncManager};
 use crate::transport::event::{AudioData, AudioFrame};
@@ -96,6 +96,15 @@ impl AudioPlayout {
             arrived: arrived.min(now),
             payload: opus,
         })
+    }
+
+    /// Changes how losses are made up, where that is done here.
+    #[cfg_attr(not(feature = "opus"), expect(unused_variables))]
+    pub(super) fn set_concealment(&mut self, concealment: Concealment) {
+        #[cfg(feature = "opus")]
+        if let Output::Decoded(rendering) = &mut self.output {
+            rendering.set_concealment(concealment);
+        }
     }
 
     /// Whether packets are handed over as they arrive.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::config::{Config, PlayoutPreference};
+use crate::config::{Concealment, Config, PlayoutPreference};
 use crate::error::ConfigError;
 use crate::id::PeerId;
 use crate::media::EncodedVideo;
@@ -144,6 +144,11 @@ impl Reception {
     /// Out of its bounds: 50 to 200 ms.
     pub(super) fn set_size(&mut self, size_ms: u32) -> Result<(), ConfigError> {
         self.sync.set_jitter_buffer_size_ms(size_ms)
+    }
+
+    /// Changes how lost audio is made up.
+    pub(super) fn set_concealment(&mut self, concealment: Concealment) {
+        self.playout.set_concealment(concealment);
     }
 
     /// Looks at the clocks: at `now` the local wall clock stands at `unix`, and `round_trip` is what a packet

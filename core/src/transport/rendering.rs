@@ -60,6 +60,14 @@ impl Rendering {
         }
     }
 
+    /// Changes how losses are made up.
+    pub(super) fn set_concealment(&mut self, concealment: Concealment) {
+        self.concealment = concealment;
+        if let Some(decoder) = &mut self.decoder {
+            decoder.set_concealment(concealment);
+        }
+    }
+
     /// A packet comes in.
     pub(super) fn expect(&mut self, opus: &[u8]) {
         self.stereo |= is_stereo(opus);

@@ -4,11 +4,12 @@ mod faults;
 mod pump;
 mod signaling;
 
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use rtcmesh_core::config::Config;
-use rtcmesh_core::net::Datagram;
+use rtcmesh_core::net::{Datagram, Transmit};
 use rtcmesh_core::rng::{Rng, Seed};
 use rtcmesh_core::signaling::{Server, ServerConfig};
 use rtcmesh_core::transport::{Outcome, PeerState, Transport};
@@ -18,7 +19,7 @@ use crate::clock::HostClock;
 use crate::digest::{Digest, Mode};
 use crate::host::{Attachment, Host, Setup, perfect};
 use crate::interpose;
-use crate::net::{LinkConfig, NetStats, Network};
+use crate::net::{Arrival, LinkConfig, NetStats, Network};
 use crate::node::Node;
 use pump::Agenda;
 use signaling::Signaling;
@@ -49,6 +50,8 @@ pub struct World {
     elapsed: Duration,
     agenda: Agenda,
     watch: Watch,
+    /// Arrivals that were looked at before their time.
+    held: VecDeque<Arrival>,
 }
 
 /// What lives at a number of the network.
@@ -120,6 +123,7 @@ impl World {
             agenda: Agenda::default(),
             digest: Digest::new(mode),
             watch: Watch::default(),
+            held: VecDeque::new(),
         };
         world.tenant(Tenant::Server, &Attachment::Public);
         world
@@ -330,6 +334,19 @@ impl World {
     pub fn run(&mut self, duration: Duration) {
         let end = self.now() + duration;
         while self.step(end) {}
+    }
+
+    /// The datagrams that arrive next, at one instant, each with the host that gets it, if nothing else happens before:
+    /// `remote` is the sender's address and `socket` the receiver's socket.
+    pub fn due(&mut self) -> Vec<(usize, Transmit)> {
+        self.look_ahead();
+        let datagrams = self.held.iter().filter_map(|arrival| {
+            let Tenant::Host(index) = self.tenants[arrival.host] else { return None };
+            let socket = *self.hosts[index].by_address.get(&arrival.to)?;
+            let payload = arrival.payload.clone();
+            Some((index, Transmit { socket, remote: arrival.from, payload }))
+        });
+        datagrams.collect()
     }
 
     /// Calls this with every datagram before the transport gets it that it has come for: with the host's number, the

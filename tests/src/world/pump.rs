@@ -65,7 +65,7 @@ impl World {
     /// Everything that waits for the present: the network first, then every timer that is due, once.
     fn step_once(&mut self) -> bool {
         let now = self.elapsed;
-        if let Some(arrival) = self.network.poll(now) {
+        if let Some(arrival) = self.next_arrival(now) {
             self.arrive(&arrival);
             return true;
         }
@@ -93,10 +93,28 @@ impl World {
         any
     }
 
+    fn next_arrival(&mut self, now: Duration) -> Option<Arrival> {
+        if self.held.front().is_some_and(|arrival| arrival.at <= now) {
+            return self.held.pop_front();
+        }
+        self.network.poll(now)
+    }
+
+    /// Takes the arrivals of the next instant out of the network, if nothing else comes before them.
+    pub(super) fn look_ahead(&mut self) {
+        while self.held.is_empty()
+            && let Some(at) = self.network.next()
+            && self.next() == Some(at)
+        {
+            self.held.extend(std::iter::from_fn(|| self.network.poll(at)));
+        }
+    }
+
     fn next(&self) -> Option<Duration> {
         let hosts = self.hosts.iter().filter_map(|host| host.due);
         let others = self.others.iter().filter_map(|other| other.due);
-        let rest = [self.network.next(), self.agenda.next(), self.server_due()];
+        let held = self.held.front().map(|arrival| arrival.at);
+        let rest = [held, self.network.next(), self.agenda.next(), self.server_due()];
         hosts.chain(others).chain(rest.into_iter().flatten()).min()
     }
 

@@ -287,7 +287,7 @@ impl Server {
     }
 
     /// How many timers there are, those included that have become meaningless.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "sim"))]
     pub(in crate::signaling) fn timers_waiting(&self) -> usize {
         self.timers.len()
     }

@@ -106,7 +106,7 @@ impl Timers {
     }
 
     /// How many timers there are, those included that have become meaningless.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "sim"))]
     pub(super) fn len(&self) -> usize {
         let absences = self.grace.len() + self.reserved.len();
         let others = self.decisions.len() + self.addresses.len();
