@@ -179,6 +179,20 @@ fn case_28_a_step_is_followed_with_the_second_report() {
 }
 
 #[test]
+fn reports_that_wobble_by_8_ms_are_in_sync_with_the_third() {
+    // Those of Chromium do.
+    for off in [[8, 0, 0], [0, 16, 0], [16, 0, 16], [0, 16, 5], [1, 13, 16]] {
+        let mut world = World::fixed();
+        for (n, off) in (1..).zip(off) {
+            let at = secs(5 * n);
+            let found = world.report(at, AUDIO, at + ms(off), 240_000 * n as u32);
+            assert_eq!(found, Ok(ReportUse::Used), "{off:?}");
+        }
+        assert_eq!(world.sync.get_sync_state(), SyncState::Synced, "{off:?}");
+    }
+}
+
+#[test]
 fn case_29_a_duplicate_report_is_ignored() {
     let mut world = World::fixed();
     for _ in 0..3 {
