@@ -535,7 +535,7 @@ fn alignment_of<T: MediaTimestamp>(
     let asymmetry = round_trip.map_or(ASYMMETRY_MS, |trip| trip.as_secs_f64() * 500.0);
     let stepped = clock.stepped();
     Some(Alignment {
-        arrival: i128::from(since(zero, origin)) + i128::from(arrival),
+        arrival: i128::from(since(zero, origin)) + arrival,
         captured_us,
         error_ms: spread + map.error_us().unwrap_or(0.0) / 1e3 + asymmetry,
         // The media clock against the local one, less against the sender's own.

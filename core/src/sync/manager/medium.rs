@@ -199,8 +199,8 @@ impl<T: MediaTimestamp> MediumClock<T> {
                 let local = local.ok_or(ClockError::NoNtpMapping)?;
                 let arrival = self.path.arrival(timestamp.rtp(), self.drift_ppm());
                 let (origin, at) = arrival.ok_or(ClockError::NoNtpMapping)?;
-                let passed = since(local.at, origin).saturating_add(at);
-                let us = i128::from(local.unix_us) + i128::from(passed.div_euclid(1_000));
+                let passed = i128::from(since(local.at, origin)) + at;
+                let us = i128::from(local.unix_us) + passed.div_euclid(1_000);
                 let value = i64::from(timestamp.rtp());
                 let us = u64::try_from(us);
                 let us = us.map_err(|_| ClockError::OutOfRange { what: "RTP timestamp", value })?;
@@ -218,9 +218,8 @@ impl<T: MediaTimestamp> MediumClock<T> {
                 self.path.newest().ok_or(ClockError::NoNtpMapping)?;
                 let value = i64::try_from(us).unwrap_or(i64::MAX);
                 let passed = (i128::from(us) - i128::from(local.unix_us)) * 1_000;
-                i64::try_from(passed)
-                    .ok()
-                    .and_then(|passed| self.path.timestamp((local.at, passed), self.drift_ppm()))
+                self.path
+                    .timestamp((local.at, passed), self.drift_ppm())
                     .map(T::from_rtp)
                     .ok_or(ClockError::OutOfRange { what: "wall clock", value })
             }
