@@ -57,6 +57,23 @@ fn case_19_another_ssrc_is_another_stream() {
 }
 
 #[test]
+fn case_19_another_stream_with_near_sequence_numbers_has_another_clock() {
+    for first in [2_040_u64, 1_960] {
+        let mut world = World::fixed();
+        for n in 0..1_000 {
+            world.number(n, ms(0));
+        }
+        assert!(world.sync.estimate_clock_drift().is_some());
+        for n in 0..2_u32 {
+            let (sequence, rtp) = (first + u64::from(n), 0x5ead_0000 + STEP * n);
+            world.audio(secs(20) + FRAME * n, sequence, rtp);
+        }
+        assert_eq!(world.sync.get_buffer_statistics().audio.buffer.restarts, 1, "{first}");
+        assert_eq!(world.sync.estimate_clock_drift(), None, "{first}");
+    }
+}
+
+#[test]
 fn case_20_a_restarted_encoder_keeps_its_clock() {
     let mut world = World::fixed();
     let pace = |n: u64| Duration::from_nanos((n * 20_000_000) * 1_000_000 / 1_000_200);

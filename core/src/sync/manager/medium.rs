@@ -21,6 +21,10 @@ const REFRESH: Duration = Duration::from_millis(500);
 /// The line through the arrivals is fitted anew after a sixteenth of the time that they were seen for, up
 /// to that: a fit takes as long as thousands of packets, and a filter follows in between.
 const REFIT: Duration = Duration::from_secs(30);
+/// A restarted encoder goes on with the next sequence number, of which so many may be lost: what begins
+/// elsewhere, however near, is another source with another clock (RFC 3550, section 5.1: it begins
+/// anywhere).
+const CONTINUED: u64 = 8;
 
 /// What is known about the clocks of one medium. Memory is taken with the first packet or report.
 #[derive(Debug)]
@@ -99,7 +103,8 @@ impl<T: MediaTimestamp> MediumClock<T> {
         self.map.reset();
         self.path.clear();
         self.stepped = Some(arrived);
-        let same = self.last.is_some_and(|(last, _)| sequence.abs_diff(last) < 100);
+        let ahead = self.last.and_then(|(last, _)| sequence.checked_sub(last));
+        let same = ahead.is_some_and(|ahead| (1..=CONTINUED).contains(&ahead));
         if let Some(drift) = &mut self.drift {
             if same {
                 drift.restart_timestamps();
