@@ -57,6 +57,23 @@ fn case_19_another_ssrc_is_another_stream() {
 }
 
 #[test]
+fn case_19_another_stream_with_near_sequence_numbers_has_another_clock() {
+    for first in [2_040_u64, 1_960] {
+        let mut world = World::fixed();
+        for n in 0..1_000 {
+            world.number(n, ms(0));
+        }
+        assert!(world.sync.estimate_clock_drift().is_some());
+        for n in 0..2_u32 {
+            let (sequence, rtp) = (first + u64::from(n), 0x5ead_0000 + STEP * n);
+            world.audio(secs(20) + FRAME * n, sequence, rtp);
+        }
+        assert_eq!(world.sync.get_buffer_statistics().audio.buffer.restarts, 1, "{first}");
+        assert_eq!(world.sync.estimate_clock_drift(), None, "{first}");
+    }
+}
+
+#[test]
 fn case_20_a_restarted_encoder_keeps_its_clock() {
     let mut world = World::fixed();
     let pace = |n: u64| Duration::from_nanos((n * 20_000_000) * 1_000_000 / 1_000_200);
@@ -176,6 +193,20 @@ fn case_28_a_step_is_followed_with_the_second_report() {
     assert_eq!(stepped(&mut world, 7), Ok(ReportUse::Stepped));
     assert_eq!(wall(&world), UNIX_US + 40_030_000);
     assert_eq!(world.sync.get_sync_state(), SyncState::Synced);
+}
+
+#[test]
+fn reports_that_wobble_by_8_ms_are_in_sync_with_the_third() {
+    // Those of Chromium do.
+    for off in [[8, 0, 0], [0, 16, 0], [16, 0, 16], [0, 16, 5], [1, 13, 16]] {
+        let mut world = World::fixed();
+        for (n, off) in (1..).zip(off) {
+            let at = secs(5 * n);
+            let found = world.report(at, AUDIO, at + ms(off), 240_000 * n as u32);
+            assert_eq!(found, Ok(ReportUse::Used), "{off:?}");
+        }
+        assert_eq!(world.sync.get_sync_state(), SyncState::Synced, "{off:?}");
+    }
 }
 
 #[test]

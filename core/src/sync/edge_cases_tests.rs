@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use proptest::prelude::*;
+
 use super::manager::world::{FRAME, STEP, World, discontinuity, fixed, ms, secs};
 use super::{Inserted, Medium, Packet, Pop, SyncConfig, Unwrapper, VideoPacket};
 
@@ -127,6 +129,24 @@ fn case_09_what_is_late_after_something_newer_is_dropped_and_learnt_from() {
 }
 
 #[test]
+fn case_09_one_that_is_late_after_something_newer_is_one_late() {
+    let mut world = World::new(SyncConfig::standard());
+    let hold = |world: &World| world.sync.get_buffer_statistics().audio.hold;
+    for n in (0..100).chain(101..106) {
+        world.number(n, ms(0));
+    }
+    let before = hold(&world);
+    assert_eq!(world.number(100, ms(120)), Inserted::Late);
+    for n in 107..120 {
+        world.number(n, ms(0));
+    }
+    let statistics = world.sync.get_buffer_statistics().audio;
+    assert_eq!((statistics.buffer.late, statistics.dropped_frames), (1, 1));
+    assert!(!world.frames().contains(&1_100), "it is not played");
+    assert!(hold(&world) > before + ms(10), "{before:?} {:?}", hold(&world));
+}
+
+#[test]
 fn case_10_a_lost_packet_is_concealed_with_its_successor_at_hand() {
     let mut world = World::fixed();
     for n in [0, 2, 3] {
@@ -171,6 +191,38 @@ fn case_12_after_an_outage_what_was_held_up_is_played_and_the_delay_drains() {
     let dues: Vec<_> = dues.collect();
     let least = dues.windows(2).map(|pair| pair[1] - pair[0]).min().unwrap();
     assert!(least >= Duration::from_micros(17_499), "12.5 % faster at most: {least:?}");
+}
+
+#[test]
+fn case_12_after_an_outage_of_560_ms_playout_resumes_at_once_and_its_delay_drains() {
+    let mut world = World::new(fixed().jitter_buffer_size_ms(200));
+    // Nothing arrives from 2000 to 2560 ms: 28 packets then come at once.
+    let late = |n: u64| if (100..128).contains(&n) { ms(2_560) - FRAME * n as u32 } else { ms(0) };
+    for n in 0..128 {
+        assert_eq!(world.number(n, late(n)), Inserted::Queued, "{n}");
+    }
+    world.until(ms(2_561));
+    let first = world.frames().iter().copied().find(|&frame| frame >= 1_100);
+    // What is more than 250 ms behind its time is past: with that the delay is 450 ms.
+    assert_eq!(first, Some(1_106), "the first that is due is played at once");
+    let resumed = world.delay();
+    for n in 128..400 {
+        assert_eq!(world.number(n, ms(0)), Inserted::Queued, "{n}");
+    }
+    world.until(ms(8_400));
+    let statistics = world.sync.get_buffer_statistics().audio.buffer;
+    assert_eq!((statistics.flushed, statistics.overruns, statistics.restarts), (0, 0, 0));
+    assert_eq!(statistics.late, 6);
+    assert!(resumed <= ms(450), "{resumed:?}");
+    assert_eq!(world.delay(), ms(200));
+    let dues = world.out.iter().filter_map(|pop| match pop {
+        Pop::Frame { packet, due, .. } if packet.sequence >= 1_106 => Some(*due),
+        _ => None,
+    });
+    let dues: Vec<_> = dues.collect();
+    let least = dues.windows(2).map(|pair| pair[1] - pair[0]).min().unwrap();
+    let slow = Duration::from_micros(17_499)..ms(20);
+    assert!(slow.contains(&least), "faster, by 12.5 % at most: {least:?}");
 }
 
 #[test]
@@ -378,6 +430,38 @@ fn case_44_video_runs_free_where_audio_is_muted() {
     assert_eq!(world.video.len(), 298);
     for (pop, offset) in &world.video {
         assert_eq!((pop.delay, offset.confidence), (ms(50), 0.0));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Invariant 11, through the whole manager.
+    #[test]
+    fn whatever_order_packets_come_in_within_the_hold_they_are_played_alike(
+        late in prop::collection::vec(0_u64..50, 100..200),
+    ) {
+        let count = late.len();
+        // Every tenth is not late at all, so that the fastest transit stays.
+        let late = |n: usize| if n.is_multiple_of(10) { 0 } else { late[n] };
+        let play = |late: &dyn Fn(usize) -> u64| {
+            let mut world = World::fixed();
+            let mut arrivals: Vec<_> = (0..count).map(|n| (20 * n as u64 + late(n), n)).collect();
+            arrivals.sort_unstable();
+            for (_, n) in arrivals {
+                assert_eq!(world.number(n as u64, ms(late(n))), Inserted::Queued);
+            }
+            world.until(secs(5));
+            let start = world.start;
+            let played = world.out.iter().filter_map(|pop| match pop {
+                Pop::Frame { packet, due, .. } => Some((packet.sequence, *due - start)),
+                _ => None,
+            });
+            (played.collect::<Vec<_>>(), world.concealed())
+        };
+        let (found, plain) = (play(&late), play(&|_| 0));
+        prop_assert_eq!(found.0.len(), count);
+        prop_assert!(found == plain, "another sequence");
     }
 }
 

@@ -148,6 +148,13 @@ impl<T> JitterBuffer<T> {
         self.target.as_ref()?.fastest()
     }
 
+    /// When what has this timestamp would have arrived by the fastest way of late: what the hold is counted
+    /// from. `None` before the first packet.
+    pub fn earliest(&self, rtp: u32) -> Option<Instant> {
+        let ticks = self.stream.as_ref()?.ticks(rtp);
+        Some(instant(self.origin?, self.fastest()?.saturating_add(self.scale.nanos(ticks))))
+    }
+
     /// Takes a packet in.
     pub fn insert(&mut self, mut packet: Packet<T>) -> Inserted {
         let longest = self.scale.longest;

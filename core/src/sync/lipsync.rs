@@ -16,7 +16,7 @@ const AT_REST: i64 = SECOND / 5_000;
 /// followed as it is seen. A filter of 1 s is 25 ms late behind a queue that fills in 10 s, and 30 ms behind
 /// the stalls of a radio: the error that matters is not the noise of reports (the maps have averaged it)
 /// but lag.
-const GROWTH: f64 = 1e8;
+const GROWTH: f64 = 7e7;
 /// Audio waits a little longer than video needs, so that the hold of video can follow both.
 const MARGIN: i64 = SECOND / 200;
 /// Video that would still be late by so much, however long audio waits, is seen late (BT.1359-1): then
@@ -34,9 +34,6 @@ const IMPLAUSIBLE: i64 = 10 * SECOND;
 const UNSETTLED: i64 = 15 * SECOND;
 /// What a map's error is weighed with, in microseconds: half the confidence at as much.
 const ERROR: f64 = 10_000.0;
-/// The intervals of which the fastest transit of audio is taken, and their length: as for its target.
-const INTERVALS: usize = 10;
-const INTERVAL: i64 = SECOND / 5;
 
 /// When something was captured, by the sender's wall clock.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -93,7 +90,6 @@ pub struct LipSync {
     /// What all times are relative to.
     origin: Option<(Instant, u64)>,
     audio: Option<Audio>,
-    fastest: Fastest,
     /// When video was shown last.
     video: Option<i64>,
     /// Since when the clocks are unsettled.
@@ -116,6 +112,8 @@ pub struct LipSync {
 struct Audio {
     /// From capture to playout: nanoseconds of which only differences mean anything.
     lag: i64,
+    /// And to the arrival, had it come by the fastest way.
+    fastest: i64,
     played: i64,
     confidence: f64,
     settled: bool,
@@ -133,7 +131,6 @@ impl LipSync {
             patience: nanos(patience).min(MAX_HOLD),
             origin: None,
             audio: None,
-            fastest: Fastest::default(),
             video: None,
             unsettled: None,
             behind: Smooth::default(),
@@ -146,30 +143,31 @@ impl LipSync {
         }
     }
 
-    /// A packet of audio that arrived at `arrived` is played at `played`: when its first sample leaves the
+    /// A packet of audio, which would have arrived at `earliest` by the fastest way of late
+    /// ([`super::JitterBuffer::earliest`]), is played at `played`: when its first sample leaves the
     /// loudspeaker, as far as is known.
-    pub fn audio(&mut self, capture: Option<Capture>, arrived: Instant, played: Instant) {
+    pub fn audio(&mut self, capture: Option<Capture>, earliest: Instant, played: Instant) {
         let Some(capture) = capture else {
             self.audio = None;
             return;
         };
         let (lag, at) = self.lag(capture, played);
-        let (transit, arrived) = self.lag(capture, arrived);
-        self.fastest.observe(arrived, transit);
+        let (fastest, _) = self.lag(capture, earliest);
         let Capture { confidence, settled, .. } = capture;
-        self.audio = Some(Audio { lag, played: at, confidence, settled });
+        self.audio = Some(Audio { lag, fastest, played: at, confidence, settled });
         if self.video.is_none_or(|video| at.saturating_sub(video) > FROZEN) {
             self.least = 0;
             self.needed = Smooth::default();
         }
     }
 
-    /// A frame of video, planned for `planned` by its buffer but for any hold, is shown at `shown`.
-    /// Decides anew, and gives how far it is from the audio.
+    /// A frame of video is shown at `shown`, planned for `planned` by its buffer but for any hold, and
+    /// for `heading` as soon as its delay has got there. Decides anew, and gives how far it is from the
+    /// audio.
     pub fn video(
         &mut self,
         capture: Option<Capture>,
-        planned: Instant,
+        (planned, heading): (Instant, Instant),
         shown: Instant,
     ) -> AvOffset {
         self.offset = AvOffset::default();
@@ -182,6 +180,7 @@ impl LipSync {
         };
         let (lag, at) = self.lag(capture, shown);
         let (planned, _) = self.lag(capture, planned);
+        let (heading, _) = self.lag(capture, heading);
         let passed = self.video.replace(at).map_or(0, |before| at.saturating_sub(before));
         let Some(audio) = self.audio else { return self.offset };
         let offset = audio.lag.saturating_sub(lag);
@@ -195,7 +194,7 @@ impl LipSync {
         let confidence = if settled { confidence } else { confidence / 2.0 };
         self.offset = AvOffset { offset_ms: offset as f64 / 1e6, confidence };
         if settled {
-            self.decide(audio.lag.saturating_sub(planned), planned, passed);
+            self.decide(audio, (planned, heading), passed);
         }
         self.offset
     }
@@ -236,7 +235,6 @@ impl LipSync {
         if settled {
             if self.unsettled.take().is_some() {
                 // By the clock before, transits were others.
-                self.fastest = Fastest::default();
                 self.needed = Smooth::default();
             }
             return true;
@@ -245,15 +243,16 @@ impl LipSync {
         at.saturating_sub(since) > UNSETTLED
     }
 
-    fn decide(&mut self, behind: i64, planned: i64, passed: i64) {
+    fn decide(&mut self, audio: Audio, (planned, heading): (i64, i64), passed: i64) {
+        let behind = audio.lag.saturating_sub(planned);
         let hold = self.behind.follow(behind, passed).clamp(0, MAX_HOLD);
         let off = (hold - self.hold).abs();
         self.moving = off > if self.moving { AT_REST } else { DEAD_BAND };
         if self.moving || hold == 0 {
             self.hold = hold;
         }
-        let Some(fastest) = self.fastest.get() else { return };
-        let needed = self.needed.follow(planned.saturating_sub(fastest), passed);
+        // Audio gets there as slowly as video does, so it sets out with it.
+        let needed = self.needed.follow(heading.saturating_sub(audio.fastest), passed);
         let most = self.patience.saturating_add(if self.hopeless { 0 } else { SEEN });
         self.hopeless = needed > most;
         let least = needed.saturating_add(MARGIN).clamp(0, self.patience);
@@ -287,39 +286,6 @@ impl Smooth {
         self.value = Some(value);
         value as i64
     }
-}
-
-/// The least transit of the last 2 s.
-#[derive(Debug, Clone, Copy, Default)]
-struct Fastest {
-    /// That of interval `n` at `n` modulo their number.
-    least: [Option<i64>; INTERVALS],
-    interval: i64,
-}
-
-impl Fastest {
-    fn observe(&mut self, at: i64, transit: i64) {
-        let interval = at.div_euclid(INTERVAL).max(self.interval);
-        for passed in (self.interval..interval).take(INTERVALS) {
-            // Each of the new intervals, of which only as many matter as there are places.
-            let new = interval - (passed - self.interval);
-            if let Some(place) = self.least.get_mut(place(new)) {
-                *place = None;
-            }
-        }
-        self.interval = interval;
-        if let Some(place) = self.least.get_mut(place(interval)) {
-            *place = Some(place.map_or(transit, |least| least.min(transit)));
-        }
-    }
-
-    fn get(&self) -> Option<i64> {
-        self.least.iter().flatten().copied().min()
-    }
-}
-
-fn place(interval: i64) -> usize {
-    interval.rem_euclid(INTERVALS as i64) as usize
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ fn video_that_is_shown_early_is_ahead_by_a_positive_offset() {
         // Audio of 1000 is heard at 1100, so that of 1010 at 1110.
         sync.audio(capture(1_000), start + ms(1_020), start + ms(1_100));
         let at = start + ms(1_010 + shown);
-        let offset = sync.video(capture(1_010), at, at);
+        let offset = sync.video(capture(1_010), (at, at), at);
         assert_eq!(offset, AvOffset { offset_ms: expected, confidence: 1.0 });
         assert_eq!(sync.offset(), offset);
         assert_eq!(sync.hold(), ms(expected as u64), "what is ahead is held");
@@ -48,23 +48,35 @@ fn assert_at_rest(seen: &Seen, from: f64, to: f64, what: &str) {
 fn at_rest_sound_and_picture_are_within_10_ms_over_every_network() {
     for audio in MODELS {
         for video in MODELS {
-            if audio != video && audio != Model::Lan && video != Model::Lan {
-                continue;
-            }
-            // Many seeds together: how often a queue outruns the buffer differs much from run to run.
-            let mut offsets = Vec::new();
-            for seed in 0..8 {
+            let mut all = Vec::new();
+            for seed in 100..120 {
                 let noise = if seed % 2 == 0 { 0.0 } else { 0.001 };
                 let scene = Scene { noise, seconds: 90.0, ..Scene::new(seed, audio, video) };
                 let seen = scene.run();
-                offsets.extend(seen.between(10.0, 90.0).filter_map(|frame| frame.offset));
+                // How often a queue outruns the buffer differs much from run to run.
+                let p95 = seen.p95(10.0, 90.0);
+                assert!(p95 <= 11.0, "{audio:?} and {video:?}, {seed}: {p95} ms");
+                all.extend(seen.between(10.0, 90.0).filter_map(|frame| frame.offset));
             }
-            offsets.iter_mut().for_each(|offset| *offset = offset.abs());
-            offsets.sort_by(f64::total_cmp);
-            let p95 = offsets[offsets.len() * 95 / 100];
-            assert!(offsets.len() > 18_000 && p95 <= 10.0, "{audio:?} and {video:?}: {p95} ms");
+            all.iter_mut().for_each(|offset| *offset = offset.abs());
+            all.sort_by(f64::total_cmp);
+            let p95 = all[all.len() * 95 / 100];
+            assert!(all.len() > 45_000 && p95 <= 8.0, "{audio:?} and {video:?}: {p95} ms");
         }
     }
+}
+
+#[test]
+fn audio_sets_out_with_video_for_where_it_is_heading() {
+    let start = Instant::now();
+    let mut sync = LipSync::new(LipSync::PATIENCE);
+    for n in 0..50 {
+        sync.audio(capture(20 * n), start + ms(20 * n + 20), start + ms(20 * n + 50));
+        let at = start + ms(20 * n + 50);
+        sync.video(capture(20 * n), (at, at + ms(60)), at);
+    }
+    assert!(sync.audio_least().abs_diff(ms(95)) < ms(1), "{:?}", sync.audio_least());
+    assert_eq!(sync.hold(), ms(0), "video is not held for it");
 }
 
 #[test]
@@ -195,7 +207,7 @@ fn audio_does_not_wait_for_a_picture_that_froze() {
     for n in 0..50 {
         sync.audio(capture(20 * n), start + ms(20 * n + 20), start + ms(20 * n + 30));
         let at = start + ms(20 * n + 120);
-        sync.video(capture(20 * n), at, at);
+        sync.video(capture(20 * n), (at, at), at);
     }
     assert!(sync.audio_least().abs_diff(ms(105)) < ms(1), "{:?}", sync.audio_least());
     for n in 50..200 {
@@ -238,7 +250,7 @@ proptest! {
             if audio {
                 sync.audio(capture, one, other);
             } else {
-                let offset = sync.video(capture, one, other);
+                let offset = sync.video(capture, (one, start), other);
                 prop_assert!(offset.offset_ms.abs() <= 10_000.0);
                 prop_assert!((0.0..=1.0).contains(&offset.confidence));
             }

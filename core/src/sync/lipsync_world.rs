@@ -310,7 +310,8 @@ impl<'a> World<'a> {
                     Pop::None => break,
                     Pop::Frame { packet, due, .. } => {
                         let capture = Capture::of(&self.audio_map, AudioTimestamp(packet.rtp));
-                        self.sync.audio(capture, packet.arrived, due);
+                        let earliest = self.audio.earliest(packet.rtp).unwrap();
+                        self.sync.audio(capture, earliest, due);
                         self.heard.push((packet.payload, self.seconds(due)));
                     }
                     _ => {}
@@ -318,7 +319,7 @@ impl<'a> World<'a> {
             }
             while let Some(pop) = self.video.pop(now) {
                 let capture = Capture::of(&self.video_map, VideoTimestamp(pop.packet.rtp));
-                let told = self.sync.video(capture, pop.planned, pop.due);
+                let told = self.sync.video(capture, (pop.planned, pop.heading), pop.due);
                 self.video.set_hold(self.sync.hold());
                 self.audio.set_least(self.sync.audio_least());
                 self.audio_hold = self.audio_hold.max(self.audio.hold().as_secs_f64() * 1e3);

@@ -231,8 +231,8 @@ impl<A, V> SyncManager<A, V> {
         let now = self.passed(now);
         let pop = self.audio.pop(now);
         if let Pop::Frame { packet, due, .. } = &pop {
-            let (rtp, arrived, due) = (packet.rtp, packet.arrived, *due);
-            self.heard(rtp, arrived, due);
+            let (rtp, due) = (packet.rtp, *due);
+            self.heard(rtp, due);
         }
         pop
     }
@@ -243,17 +243,19 @@ impl<A, V> SyncManager<A, V> {
         let now = self.passed(now);
         let pop = self.video.pop(now)?;
         let capture = Capture::of(self.video_clock.map(), VideoTimestamp(pop.packet.rtp));
-        self.lip_sync.video(capture, pop.planned, pop.due);
+        self.lip_sync.video(capture, (pop.planned, pop.heading), pop.due);
         self.keep_together();
         Some(pop)
     }
 
-    /// What arrived at `arrived` is played at `played`: [`Self::pop_audio`] says so itself, whoever takes
+    /// What has that timestamp is played at `played`: [`Self::pop_audio`] says so itself, whoever takes
     /// packets out of [`Self::audio_mut`] has to.
-    pub(crate) fn heard(&mut self, rtp: u32, arrived: Instant, played: Instant) {
-        if self.watched {
+    pub(crate) fn heard(&mut self, rtp: u32, played: Instant) {
+        if self.watched
+            && let Some(earliest) = self.audio.earliest(rtp)
+        {
             let capture = Capture::of(self.audio_clock.map(), AudioTimestamp(rtp));
-            self.lip_sync.audio(capture, arrived, played);
+            self.lip_sync.audio(capture, earliest, played);
             self.keep_together();
         }
     }
@@ -533,7 +535,7 @@ fn alignment_of<T: MediaTimestamp>(
     let asymmetry = round_trip.map_or(ASYMMETRY_MS, |trip| trip.as_secs_f64() * 500.0);
     let stepped = clock.stepped();
     Some(Alignment {
-        arrival: i128::from(since(zero, origin)) + i128::from(arrival),
+        arrival: i128::from(since(zero, origin)) + arrival,
         captured_us,
         error_ms: spread + map.error_us().unwrap_or(0.0) / 1e3 + asymmetry,
         // The media clock against the local one, less against the sender's own.

@@ -3,6 +3,7 @@ use std::time::Instant;
 use proptest::prelude::*;
 
 use super::*;
+use crate::rng::{Rng, Seed};
 use crate::sync::{AudioTimestamp, Medium, VideoTimestamp};
 
 /// 2026-11-24 in seconds since 1900.
@@ -156,6 +157,62 @@ fn noise_that_no_line_explains_is_learned() {
     assert!(map.reports() >= 8 && !map.is_unsettled(), "{}", map.reports());
     assert!((wall(&map, 240_000.0 * 13.0) - 65_000_000).abs() < 12_000);
     assert!(map.error_us().unwrap() > 1_000.0);
+}
+
+/// What Chromium sends of audio: a report every 2.5 to 7.5 s, up to 8 ms off, since its timestamps stand
+/// still between two calls of the capture device. `step` seconds are added to the wall clock from report
+/// `from` on.
+fn browser(seed: u64, count: usize, from: usize, step: f64) -> Vec<RtcpSenderReport> {
+    let mut rng = Rng::new(Seed::from_number(seed)).fork("reports");
+    let (ppm, mut seconds) = (200.0 * rng.unit() - 100.0, 0.0);
+    let reports = (0..count).map(|nth| {
+        seconds += 2.5 + 5.0 * rng.unit();
+        let off = 0.016 * rng.unit() - 0.008 + if nth >= from { step } else { 0.0 };
+        report(seconds + off, (seconds * 48_000.0 * (1.0 + ppm * 1e-6)).round())
+    });
+    reports.collect()
+}
+
+#[test]
+fn the_reports_of_a_browser_are_taken_from_the_first_on() {
+    let mut held = 0;
+    for seed in 0..200 {
+        let mut map = NtpMap::<AudioTimestamp>::new(48_000);
+        for (nth, report) in browser(seed, 30, 30, 0.0).iter().enumerate() {
+            held += u32::from(map.update(report) != Ok(ReportUse::Used));
+            let settled = map.reports() == nth + 1 && !map.is_unsettled();
+            assert!(settled || nth > 2, "report {nth} of {seed}");
+        }
+    }
+    assert!(held <= 15, "one in 400: {held}");
+}
+
+#[test]
+fn a_step_is_told_from_the_noise_of_a_browser() {
+    for (from, step) in [(12, 0.2), (12, -0.1), (25, 3.0)] {
+        let found = (0..200).filter(|&seed| {
+            let mut map = NtpMap::<AudioTimestamp>::new(48_000);
+            let reports = browser(seed, 30, from, step);
+            let found: Vec<_> = reports.iter().map(|report| map.update(report)).collect();
+            found[from + 1] == Ok(ReportUse::Stepped)
+        });
+        assert!(found.count() >= 198, "{step} from {from} on");
+    }
+}
+
+#[test]
+fn a_step_behind_few_exact_reports_is_found() {
+    for count in 3..10 {
+        let mut map = map_of((0..count).map(|nth| exact(5.0 * f64::from(nth), 80.0)));
+        let at = 5.0 * f64::from(count);
+        let stepped = |seconds: f64| {
+            let exact = exact(seconds, 80.0);
+            let ntp = exact.ntp_timestamp + SECOND as u64 / 100;
+            RtcpSenderReport { ntp_timestamp: ntp, ..exact }
+        };
+        assert_eq!(map.update(&stepped(at)), Ok(ReportUse::Held), "after {count}");
+        assert_eq!(map.update(&stepped(at + 5.0)), Ok(ReportUse::Stepped), "after {count}");
+    }
 }
 
 #[test]

@@ -72,6 +72,8 @@ pub struct VideoPop<V> {
     pub delay: Duration,
     /// When it would be due without a hold, had it come in time: what [`super::LipSync`] goes by.
     pub planned: Instant,
+    /// What `planned` is on its way to: the delay moves slowly to where the network asks for it.
+    pub heading: Instant,
 }
 
 /// A buffer that makes the jitter of a network a constant delay, for whole frames.
@@ -423,6 +425,8 @@ impl<V> VideoBuffer<V> {
         }
         let Held { packet, ticks, arrived } = self.take()?;
         let plan = self.plan(ticks);
+        let heading =
+            self.wanted().map_or(plan, |wanted| wanted.saturating_add(self.scale.nanos(ticks)));
         let late = due.saturating_sub(plan.saturating_add(self.hold));
         let distance = {
             let epoch = self.epoch.as_mut()?;
@@ -438,7 +442,8 @@ impl<V> VideoBuffer<V> {
         self.move_on(distance, late);
         let delay = span(self.last_now.saturating_sub(arrived));
         self.count(&packet, delay);
-        Some(VideoPop { packet, due: instant(origin, due), delay, planned: instant(origin, plan) })
+        let [due, planned, heading] = [due, plan, heading].map(|at| instant(origin, at));
+        Some(VideoPop { packet, due, delay, planned, heading })
     }
 
     /// Moves delay and hold to where they should be, as far as the time between two frames allows.

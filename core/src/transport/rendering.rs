@@ -106,11 +106,11 @@ impl Rendering {
         let mut samples = [0.0; 2 * SAMPLES];
         let out = samples.get_mut(..channels * SAMPLES)?;
         let rendered = renderer.render(sync.audio_mut(), decoder, at, out);
-        if let (Some(first), Some((rtp, arrived))) = (rendered.rtp, rendered.decoded) {
+        if let (Some(first), Some((rtp, _))) = (rendered.rtp, rendered.decoded) {
             // What was decoded is played behind what is played now.
             let ahead = rtp.wrapping_sub(first) as i32;
             let ahead = duration(usize::try_from(ahead).unwrap_or(0).min(OPUS_RATE as usize));
-            sync.heard(rtp, arrived, at + ahead);
+            sync.heard(rtp, at + ahead);
         }
         let pause = rendered.rtp.is_none() && rendered.paused >= SAMPLES;
         if pause && renderer.is_silent() {

@@ -21,6 +21,10 @@ const REFRESH: Duration = Duration::from_millis(500);
 /// The line through the arrivals is fitted anew after a sixteenth of the time that they were seen for, up
 /// to that: a fit takes as long as thousands of packets, and a filter follows in between.
 const REFIT: Duration = Duration::from_secs(30);
+/// A restarted encoder goes on with the next sequence number, of which so many may be lost: what begins
+/// elsewhere, however near, is another source with another clock (RFC 3550, section 5.1: it begins
+/// anywhere).
+const CONTINUED: u64 = 8;
 
 /// What is known about the clocks of one medium. Memory is taken with the first packet or report.
 #[derive(Debug)]
@@ -99,7 +103,8 @@ impl<T: MediaTimestamp> MediumClock<T> {
         self.map.reset();
         self.path.clear();
         self.stepped = Some(arrived);
-        let same = self.last.is_some_and(|(last, _)| sequence.abs_diff(last) < 100);
+        let ahead = self.last.and_then(|(last, _)| sequence.checked_sub(last));
+        let same = ahead.is_some_and(|ahead| (1..=CONTINUED).contains(&ahead));
         if let Some(drift) = &mut self.drift {
             if same {
                 drift.restart_timestamps();
@@ -199,8 +204,8 @@ impl<T: MediaTimestamp> MediumClock<T> {
                 let local = local.ok_or(ClockError::NoNtpMapping)?;
                 let arrival = self.path.arrival(timestamp.rtp(), self.drift_ppm());
                 let (origin, at) = arrival.ok_or(ClockError::NoNtpMapping)?;
-                let passed = since(local.at, origin).saturating_add(at);
-                let us = i128::from(local.unix_us) + i128::from(passed.div_euclid(1_000));
+                let passed = i128::from(since(local.at, origin)) + at;
+                let us = i128::from(local.unix_us) + passed.div_euclid(1_000);
                 let value = i64::from(timestamp.rtp());
                 let us = u64::try_from(us);
                 let us = us.map_err(|_| ClockError::OutOfRange { what: "RTP timestamp", value })?;
@@ -218,9 +223,8 @@ impl<T: MediaTimestamp> MediumClock<T> {
                 self.path.newest().ok_or(ClockError::NoNtpMapping)?;
                 let value = i64::try_from(us).unwrap_or(i64::MAX);
                 let passed = (i128::from(us) - i128::from(local.unix_us)) * 1_000;
-                i64::try_from(passed)
-                    .ok()
-                    .and_then(|passed| self.path.timestamp((local.at, passed), self.drift_ppm()))
+                self.path
+                    .timestamp((local.at, passed), self.drift_ppm())
                     .map(T::from_rtp)
                     .ok_or(ClockError::OutOfRange { what: "wall clock", value })
             }

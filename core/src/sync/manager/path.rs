@@ -83,19 +83,20 @@ impl Path {
 
     /// When what has the timestamp would have arrived by the fastest way, in nanoseconds since the
     /// origin, for a sender's clock that is `drift_ppm` fast.
-    pub(super) fn arrival(&self, rtp: u32, drift_ppm: f64) -> Option<(Instant, i64)> {
+    /// Neither here nor in [`Self::timestamp`] anything saturates, since it could not be undone.
+    pub(super) fn arrival(&self, rtp: u32, drift_ppm: f64) -> Option<(Instant, i128)> {
         let origin = self.origin?;
         let transit = self.recent().map(|least| self.today(least, drift_ppm)).min()?;
-        Some((origin, transit.saturating_add(self.scale.nanos(self.ticks(rtp)))))
+        Some((origin, i128::from(transit) + i128::from(self.scale.nanos(self.ticks(rtp)))))
     }
 
     /// The timestamp of what would have arrived at `at` by the fastest way; `None` where it is farther than
     /// half their range.
-    pub(super) fn timestamp(&self, at: (Instant, i64), drift_ppm: f64) -> Option<u32> {
+    pub(super) fn timestamp(&self, at: (Instant, i128), drift_ppm: f64) -> Option<u32> {
         let (origin, newest) = self.arrival(self.newest.0, drift_ppm)?;
-        let passed = since(origin, at.0).saturating_add(at.1).saturating_sub(newest);
+        let passed = i128::from(since(origin, at.0)) + at.1 - newest;
         let half = i128::from(SECOND) / 2;
-        let ticks = i128::from(passed) * i128::from(self.scale.rate);
+        let ticks = passed.checked_mul(i128::from(self.scale.rate))?;
         let ticks = (ticks + half).div_euclid(i128::from(SECOND));
         Some(self.newest.0.wrapping_add(i32::try_from(ticks).ok()? as u32))
     }
@@ -141,6 +142,8 @@ impl Path {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn ms(ms: u64) -> Duration {
@@ -156,7 +159,7 @@ mod tests {
             let late = if n == 20 { 5 } else { 10 + u64::from(n % 7) };
             path.observe(n.wrapping_mul(960).wrapping_sub(96_000), start + ms(20) * n + ms(late));
             let (origin, at) = path.arrival(0, 0.0).unwrap();
-            let arrival = since(start, origin) + at;
+            let arrival = i128::from(since(start, origin)) + at;
             let expected = 2_000 + if (20..=820).contains(&n) { 5 } else { 10 };
             // Between 15 and 16 s after it the fast one is forgotten.
             if !(760..=820).contains(&n) {
@@ -166,7 +169,7 @@ mod tests {
         assert_eq!(path.spread(0.0), Some(0));
         let at = (start, 2_010_000_000);
         assert_eq!(path.timestamp(at, 0.0), Some(0));
-        assert_eq!(path.timestamp((start, i64::MAX), 0.0), None);
+        assert_eq!(path.timestamp((start, i128::MAX / 2), 0.0), None);
     }
 
     #[test]
@@ -179,9 +182,33 @@ mod tests {
             path.observe(n as u32 * 960, start + Duration::from_nanos(sent as u64));
         }
         let (_, at) = path.arrival(999 * 960, 500.0).unwrap();
-        assert!((at - path.now).abs() < 1_000_000, "{at} {}", path.now);
+        assert!((at - i128::from(path.now)).abs() < 1_000_000, "{at} {}", path.now);
         assert!(path.spread(500.0).unwrap() < 20_000);
         assert!(path.spread(0.0).unwrap() > 3_000_000);
+    }
+
+    proptest! {
+        /// At half the range of timestamps too.
+        #[test]
+        fn the_way_there_and_back_ends_where_it_began(
+            rate in prop_oneof![Just(48_000_u32), Just(90_000)],
+            packets in prop::collection::vec((any::<u32>(), 0_u64..100_000_000_000), 1..20),
+            rtp in prop_oneof![any::<u32>(), Just(1 << 31), Just((1 << 31) - 1), Just((1 << 31) + 1)],
+            ppm in -2_000.0..2_000.0,
+            local in any::<i64>(),
+        ) {
+            let start = Instant::now();
+            let mut path = Path::new(rate);
+            for (rtp, after) in packets {
+                path.observe(rtp, start + Duration::from_nanos(after));
+            }
+            let rtp = path.newest().unwrap().wrapping_add(rtp);
+            let (origin, at) = path.arrival(rtp, ppm).unwrap();
+            // To whole microseconds of another clock.
+            let local = i128::from(local);
+            let at = (at - local).div_euclid(1_000) * 1_000 + local;
+            prop_assert_eq!(path.timestamp((origin, at), ppm), Some(rtp));
+        }
     }
 
     #[test]
