@@ -1,5 +1,6 @@
 //! A world on a thread of its own, with its CPU time.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use rtcmesh_sim::scenario::{Plan, Progress, Report, run_tapped};
@@ -13,12 +14,27 @@ pub(super) struct Measured {
     pub(super) tap: Option<Vec<u8>>,
 }
 
+/// What may be held more after a world than before, in bytes: less than one connection takes.
+const SLACK: usize = 64 * 1024;
+
+/// Whether a world has run in this process: the first one makes what is made once.
+static WARM: AtomicBool = AtomicBool::new(false);
+
 /// Runs a plan on a thread of its own.
-pub(super) fn measured(plan: &Plan, tap: bool, mut watch: impl FnMut(Progress) + Send) -> Measured {
+pub(super) fn measured(plan: &Plan, with_timeline: bool, mut watch: impl FnMut(Progress) + Send) -> Measured {
     let begun = Instant::now();
+    let tap = with_timeline;
     let run = || {
         let before = thread_cpu_seconds();
-        let (report, tap) = run_tapped(plan, tap, &mut watch);
+        let held = crate::ALLOCATOR.allocated();
+        let (mut report, tap) = run_tapped(plan, tap, &mut watch);
+        if !with_timeline {
+            report.timeline = Vec::new();
+        }
+        let left = crate::ALLOCATOR.allocated().saturating_sub(held + tap.as_ref().map_or(0, Vec::len));
+        if !with_timeline && left > SLACK && WARM.swap(true, Ordering::Relaxed) {
+            report.add_violation(format!("{left} bytes are held when all have left"));
+        }
         let cpu = before.zip(thread_cpu_seconds()).map(|(before, after)| after - before);
         (report, tap, cpu)
     };

@@ -56,6 +56,8 @@ pub enum Act {
     Rebind(usize),
     /// Its access loses this share of the datagrams (in thousandths) for a time.
     Storm(usize, u16, Duration),
+    /// A stranger tells the signaling server, in the name of the first, to call the second, to end their connection and more.
+    Forge(usize, usize),
     /// A stranger sends it datagrams: garbage, and copies of what others sent.
     Spray(usize),
 }
@@ -91,6 +93,7 @@ impl fmt::Display for Act {
             Self::Storm(a, loss, time) => {
                 write!(f, "p{a} loses {}.{} % for {time:?}", loss / 10, loss % 10)
             }
+            Self::Forge(a, b) => write!(f, "a stranger speaks to p{b} in the name of p{a}"),
             Self::Spray(a) => write!(f, "a stranger sends garbage to p{a}"),
         }
     }

@@ -73,7 +73,7 @@ fn act(chunk: &Bytes<'_>, peers: usize) -> Act {
     let (x, y) = (chunk.at(4), chunk.at(5));
     let time = Duration::from_millis((y * y / 5) as u64);
     let on = x % 2 == 0;
-    match chunk.at(0) % 20 {
+    match chunk.at(0) % 21 {
         0 => Act::Leave(a, time),
         1 => Act::Crash(a, time),
         2 => Act::Restart(a),
@@ -96,6 +96,7 @@ fn act(chunk: &Bytes<'_>, peers: usize) -> Act {
         16 => Act::Roam(a, Preset::ALL.get(x % 16).copied()),
         17 => Act::Rebind(a),
         18 => Act::Storm(a, x as u16 * 2, time),
+        19 => Act::Forge(a, b),
         _ => Act::Spray(a),
     }
 }

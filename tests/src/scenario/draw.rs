@@ -116,9 +116,10 @@ enum Kind {
     Rebind,
     Storm,
     Spray,
+    Forge,
 }
 
-const KINDS: [Kind; 19] = [
+const KINDS: [Kind; 20] = [
     Kind::Leave,
     Kind::Crash,
     Kind::Restart,
@@ -138,6 +139,7 @@ const KINDS: [Kind; 19] = [
     Kind::Rebind,
     Kind::Storm,
     Kind::Spray,
+    Kind::Forge,
 ];
 
 impl Kind {
@@ -164,7 +166,7 @@ impl Kind {
             (Scenario::Server, StopServer) => 3,
             (Scenario::Server, Restart | Connect) => 2,
             (Scenario::Data, Film | Stall | Configure) => 3,
-            (Scenario::Data, Storm | Spray) => 1,
+            (Scenario::Data, Storm | Spray) | (Scenario::Server, Forge) => 1,
             _ => 0,
         }
     }
@@ -422,6 +424,7 @@ impl Dice {
             Kind::Rebind => Act::Rebind(a),
             Kind::Storm => Act::Storm(a, 1 + self.below(500) as u16, self.outage()),
             Kind::Spray => Act::Spray(a),
+            Kind::Forge => Act::Forge(a, b),
         }
     }
 }

@@ -94,6 +94,9 @@ pub(super) struct Model {
     met: BTreeSet<(usize, usize)>,
 }
 
+/// The name under which strangers announce themselves: they are seen, and never connected.
+pub(super) const STRANGER: &str = "x";
+
 /// The number of the host of this name: `p` and the number.
 pub(super) fn number(name: &str) -> Option<usize> {
     name.strip_prefix('p')?.parse().ok()
@@ -200,6 +203,9 @@ impl Model {
             return Ok(());
         }
         let Some(name) = event.peer() else { return Ok(()) };
+        if name.as_str() == STRANGER && !matches!(event, Event::Connected { .. } | Event::Data { .. }) {
+            return Ok(());
+        }
         let other = number(name.as_str()).filter(|other| *other < self.minds.len());
         let other = other.ok_or_else(|| format!("{name} is nobody: {event:?}"))?;
         if self.minds[other].room != self.minds[host].room {

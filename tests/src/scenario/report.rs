@@ -65,6 +65,11 @@ impl Report {
         }
     }
 
+    /// Something else was wrong.
+    pub fn add_violation(&mut self, what: String) {
+        self.violations.push(Violation { at: self.elapsed, host: None, what });
+    }
+
     /// Whether nothing was wrong.
     #[must_use]
     pub fn passed(&self) -> bool {

@@ -8,11 +8,12 @@ use rtcmesh_core::config::{AudioSettings, Config, ConfigPatch, ConnectMode, Rece
 use rtcmesh_core::id::PeerId;
 use rtcmesh_core::media::{Reliability, RuntimeData};
 use rtcmesh_core::transport::{Event, Outcome, Transport};
+use serde_json::json;
 
 use super::act::Act;
 use super::draw::Plan;
 use super::errors::ErrorLog;
-use super::model::{Model, Violation};
+use super::model::{Model, STRANGER, Violation};
 use super::report::Report;
 use super::tag::Class;
 use crate::host::Setup;
@@ -401,6 +402,7 @@ impl<'a> Run<'a> {
                 self.storm(a, f64::from(loss) / 1_000.0);
                 self.later(time, Undo::Storm(a));
             }
+            Act::Forge(a, b) => self.forge(a, b),
             Act::Spray(a) => self.spray(a),
         }
     }
@@ -524,16 +526,38 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn spray(&mut self, a: usize) {
-        let stranger = match self.stranger {
+    fn stranger(&mut self) -> usize {
+        match self.stranger {
             Some(stranger) => stranger,
-            None => {
-                let stranger = self.world.add_stranger();
-                self.stranger = Some(stranger);
-                stranger
-            }
-        };
+            None => *self.stranger.insert(self.world.add_stranger()),
+        }
+    }
+
+    fn spray(&mut self, a: usize) {
+        let stranger = self.stranger();
         self.world.spray(stranger, a);
+    }
+
+    /// Nothing of this may reach anybody: what is sent in another's name is refused.
+    fn forge(&mut self, a: usize, b: usize) {
+        let stranger = self.stranger();
+        let (from, to) = (name(a), name(b));
+        let sdp = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n";
+        let said = [
+            ("peer.announce", json!({"peer_id": STRANGER, "capabilities": ["data"]})),
+            ("peer.offer", json!({"from": from, "to": to, "sdp": sdp, "request_id": "f",
+                "can_trickle_ice_candidates": true})),
+            ("peer.answer", json!({"from": from, "to": to, "sdp": sdp, "request_id": "f",
+                "can_trickle_ice_candidates": true})),
+            ("peer.disconnect", json!({"from": from, "to": to, "reason": "user_requested"})),
+            ("peer.announce", json!({"peer_id": from, "capabilities": ["data"], "session_key": "f"})),
+        ];
+        let texts = said.iter().enumerate().map(|(id, (method, params))| {
+            json!({"jsonrpc": "2.0", "method": method, "params": params, "id": id}).to_string()
+        });
+        let texts: Vec<String> = texts.collect();
+        let room = format!("/room{}", self.plan.peers[b].room);
+        self.world.send_signaling(stranger, &room, &texts);
     }
 
     /// Everything is put right, and what can connect must connect, within a bound.

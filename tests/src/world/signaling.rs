@@ -14,6 +14,7 @@ use rtcmesh_core::signaling::{Server, ServerCommand, ServerConfig};
 
 use super::{UNIX_START, World};
 use crate::digest::Record;
+use crate::host::Host;
 
 /// The server's number in the network.
 const SERVER: usize = 0;
@@ -49,6 +50,16 @@ pub(super) enum Frame {
     Close(Option<u16>),
 }
 
+impl Client {
+    /// Its number in the network.
+    fn node(self, hosts: &[Host]) -> usize {
+        match self {
+            Self::Host(host, _) => hosts[host].node,
+            Self::Stranger(node) => node,
+        }
+    }
+}
+
 impl Frame {
     /// Its bytes on the wire, about: WebSocket, TLS and TCP headers with it.
     fn len(&self) -> usize {
@@ -70,11 +81,19 @@ struct Stream {
     ended: bool,
 }
 
+/// Whose connection it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Client {
+    /// A host's, by the link that its transport named.
+    Host(usize, LinkId),
+    /// Nobody's that has a transport: what is sent to it is dropped.
+    Stranger(usize),
+}
+
 /// A connection, as the network between both ends knows it.
 #[derive(Debug)]
 struct Connection {
-    host: usize,
-    link: LinkId,
+    client: Client,
     /// The address that the client has connected from.
     address: IpAddr,
     streams: [Stream; 2],
@@ -132,27 +151,33 @@ impl World {
     /// A transport wants a connection to the server.
     pub(super) fn open(&mut self, index: usize, link: LinkId, url: &str) {
         let (node, incarnation) = (self.hosts[index].node, self.hosts[index].incarnation);
-        let address = self.network.interfaces(node).next();
-        let reachable = self.signaling_reachable && !self.server_is_down();
-        let handshake = address.filter(|_| reachable).and_then(|address| {
-            let id = self.signaling.next_link << 1;
-            // TCP's and WebSocket's handshakes: a round trip there and back beside that of the first message.
-            let way = self.network.stream(self.elapsed, (node, address), SERVER, id | 1, 400)?;
-            Some((address, way.saturating_sub(self.elapsed)))
-        });
-        let Some((address, one_way)) = handshake else {
+        let path = url.strip_prefix("ws://server.test").unwrap_or("/").split('?').next();
+        let client = Client::Host(index, link);
+        if self.handshake(node, client, path.unwrap_or("/")).is_none() {
             let at = self.elapsed + self.signaling_latency;
-            return self.agenda.add(at, Delivery::Refused { host: index, incarnation, link });
-        };
+            self.agenda.add(at, Delivery::Refused { host: index, incarnation, link });
+        }
+    }
+
+    /// Makes a connection to a room, if there is a way to the server.
+    fn handshake(&mut self, node: usize, client: Client, path: &str) -> Option<LinkId> {
+        if !self.signaling_reachable || self.server_is_down() {
+            return None;
+        }
+        let address = self.network.interfaces(node).next()?;
+        let id = self.signaling.next_link << 1;
+        // TCP's and WebSocket's handshakes: a round trip there and back beside that of the first message.
+        let way = self.network.stream(self.elapsed, (node, address), SERVER, id | 1, 400)?;
+        let one_way = way.saturating_sub(self.elapsed);
         let server = LinkId(self.signaling.next_link);
         self.signaling.next_link += 1;
-        let connection =
-            Connection { host: index, link, address, streams: Default::default(), open: true };
+        let connection = Connection { client, address, streams: Default::default(), open: true };
         self.signaling.connections.insert(server, connection);
-        self.hosts[index].links.insert(link, server);
-        let path = url.strip_prefix("ws://server.test").unwrap_or("/").split('?').next();
+        if let Client::Host(index, link) = client {
+            self.hosts[index].links.insert(link, server);
+        }
         let now = self.now();
-        self.signaling.server.handle_open(now, server, path.unwrap_or("/"), address);
+        self.signaling.server.handle_open(now, server, path, address);
         self.drain_server();
         let at = self.elapsed + 2 * (one_way + self.signaling_latency);
         // What the server says at once may not come before that.
@@ -160,6 +185,20 @@ impl World {
             connection.streams[0].latest = at;
         }
         self.agenda.add(at, Delivery::Opened { server });
+        Some(server)
+    }
+
+    /// Somebody without a transport ([`World::add_stranger`]) connects to a room (`/room`) and sends these texts, whatever they
+    /// are; what comes back is dropped. Gives whether the server could be reached.
+    pub fn send_signaling(&mut self, stranger: usize, room: &str, texts: &[String]) -> bool {
+        let Some(server) = self.handshake(stranger, Client::Stranger(stranger), room) else {
+            return false;
+        };
+        for text in texts {
+            self.post(server, true, Frame::Text(text.clone()));
+        }
+        self.post(server, true, Frame::Close(Some(1000)));
+        true
     }
 
     pub(super) fn tell_server(&mut self, index: usize, link: LinkId, text: String) {
@@ -200,8 +239,7 @@ impl World {
     fn try_post(&mut self, server: LinkId, to_server: bool, frame: Frame) -> Result<(), Frame> {
         let extra = self.signaling_latency + self.draw_up_to(self.signaling_jitter);
         let Some(connection) = self.signaling.connections.get_mut(&server) else { return Ok(()) };
-        let node = self.hosts[connection.host].node;
-        let end = (node, connection.address);
+        let end = (connection.client.node(&self.hosts), connection.address);
         let id = (server.0 << 1) | u64::from(to_server);
         let way = self.network.stream(self.elapsed, end, SERVER, id, frame.len());
         let Some(at) = way else { return Err(frame) };
@@ -260,7 +298,7 @@ impl World {
 
     fn close_at_client(&mut self, server: LinkId, code: Option<u16>) {
         let Some(connection) = self.signaling.connections.get(&server) else { return };
-        let (host, link) = (connection.host, connection.link);
+        let Client::Host(host, link) = connection.client else { return };
         // Another transport may run there by now, with links of the same names.
         if self.hosts[host].links.get(&link) == Some(&server) {
             self.hosts[host].links.remove(&link);
@@ -330,7 +368,7 @@ impl World {
         match delivery {
             Delivery::Opened { server } => {
                 let Some(connection) = self.signaling.connections.get(&server) else { return };
-                let (host, link) = (connection.host, connection.link);
+                let Client::Host(host, link) = connection.client else { return };
                 if self.hosts[host].links.get(&link) == Some(&server) {
                     self.report(host, IoEvent::LinkUp { link });
                 }
@@ -345,8 +383,8 @@ impl World {
                 let text = frame.text();
                 let record =
                     if to_server { Record::ToServer(text) } else { Record::FromServer(text) };
-                let host = self.signaling.connections.get(&server).map(|of| of.host);
-                let node = host.map_or(SERVER, |host| self.hosts[host].node);
+                let client = self.signaling.connections.get(&server).map(|of| of.client);
+                let node = client.map_or(SERVER, |client| client.node(&self.hosts));
                 self.digest.record(self.elapsed, node, record);
                 if to_server {
                     self.at_server(server, frame);
@@ -380,7 +418,13 @@ impl World {
 
     fn at_client(&mut self, server: LinkId, frame: Frame) {
         let Some(connection) = self.signaling.connections.get(&server) else { return };
-        let (host, link) = (connection.host, connection.link);
+        let Client::Host(host, link) = connection.client else {
+            return match frame {
+                Frame::Ping => self.post(server, true, Frame::Pong),
+                Frame::Close(_) => drop(self.signaling.connections.remove(&server)),
+                _ => {}
+            };
+        };
         if self.hosts[host].links.get(&link) != Some(&server) {
             return;
         }
