@@ -282,7 +282,7 @@ impl AudioRenderer {
         let ahead = match command {
             Command::Normal => 0,
             Command::Grow | Command::GrowFast => AHEAD_TO_GROW,
-            Command::Shrink | Command::ShrinkFast => AHEAD_TO_SHRINK,
+            Command::Trim | Command::Shrink | Command::ShrinkFast => AHEAD_TO_SHRINK,
         };
         let mut done = 0;
         loop {
@@ -350,6 +350,7 @@ impl AudioRenderer {
             Step::Shrink { most, hurry: false } if most >= LEAST_SHRINK => {
                 (Command::Shrink, 0, most)
             }
+            Step::Trim { most } if most >= LEAST_SHRINK => (Command::Trim, 0, most),
             Step::Shrink { most, hurry: true } => (Command::ShrinkFast, 0, most),
             _ => (Command::Normal, 0, i64::MAX),
         };
