@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use rtcmesh_benches::quality::speech::Speech;
 use rtcmesh_benches::quality::stream::Stream;
-use rtcmesh_benches::quality::{Heard, write_wav};
+use rtcmesh_benches::quality::{Heard, outage, write_wav};
 use rtcmesh_benches::sync::models;
 use rtcmesh_benches::sync::trace::Trace;
 use rtcmesh_core::sync::PlayoutTuning;
@@ -77,7 +77,9 @@ fn run(options: &Options) -> Result<(), String> {
             "trace", "policy", "made up %", "stretch %", "ops", "in pauses"
         );
     }
-    for trace in models::traces(options.seed, options.seconds) {
+    let mut traces = models::traces(options.seed, options.seconds);
+    traces.extend(outage::traces(options.seed, options.seconds));
+    for trace in traces {
         if !trace.name.starts_with(&options.model) {
             continue;
         }

@@ -3,6 +3,7 @@
 #[cfg(feature = "neteq")]
 pub mod neteq_heard;
 pub mod ours_heard;
+pub mod outage;
 pub mod speech;
 pub mod stream;
 

@@ -63,7 +63,9 @@ impl Policy for Adaptive {
         }
         match step {
             Step::Grow { least } => Action::Slower(millis(least)),
-            Step::Shrink { most, hurry: false } => Action::Faster(millis(most)),
+            Step::Shrink { most, hurry: false } | Step::Trim { most } => {
+                Action::Faster(millis(most))
+            }
             Step::Shrink { most, hurry: true } => Action::Fastest(millis(most)),
             _ => Action::Play,
         }

@@ -44,6 +44,11 @@ pub enum Step {
         /// Whether to do so as often as the stretcher can, heard or not.
         hurry: bool,
     },
+    /// The same in pauses alone, unless none comes for long: so little is not worth to be heard.
+    Trim {
+        /// To take out more would leave less than the target, or less than is to be played.
+        most: i64,
+    },
     /// Play what is there, then make something up.
     Conceal {
         /// How much. Less than is wanted where it fills the gap: then go on behind it.
@@ -56,10 +61,14 @@ pub enum Step {
 /// Playout slows down where a delay is below the target by that part of it, if not earlier.
 const GROW_SHARE: i64 = 4;
 
-/// And it slows down before it runs dry only for a packet later than that, in nanoseconds: 8 ms. Where the
+/// And it slows down before it runs dry only for a packet later than that, in nanoseconds: 12 ms. Where the
 /// target itself is less, packets stand at the brink all the time, and what is put in is taken out again:
 /// heard as roughness, for no loss avoided (the program `quality` of the benches).
-const BRINK_FLOOR: i64 = 8_000_000;
+const BRINK_FLOOR: i64 = 12_000_000;
+
+/// A target below that is a small one, in nanoseconds: 30 ms. Above, [`PlayoutTuning::trim_below`] costs more
+/// delay than it is heard.
+const SMALL: i64 = 30_000_000;
 
 /// Decides, piece by piece, whether to play, to stretch or to conceal, by nothing but numbers.
 ///
@@ -70,6 +79,7 @@ const BRINK_FLOOR: i64 = 8_000_000;
 pub struct Control {
     grow_below: i64,
     shrink_above: i64,
+    trim_below: i64,
     hurry_above: i64,
     skip_above: i64,
     brink: i64,
@@ -81,6 +91,7 @@ impl Control {
         Self {
             grow_below: nanos(tuning.grow_below),
             shrink_above: nanos(tuning.shrink_above),
+            trim_below: nanos(tuning.trim_below),
             hurry_above: nanos(tuning.hurry_above),
             skip_above: nanos(tuning.skip_above),
             brink: nanos(tuning.brink),
@@ -112,6 +123,9 @@ impl Control {
         let pieces = over.saturating_sub(self.shrink_above).div_euclid(wanted);
         let most = pieces.saturating_mul(wanted).saturating_add(spare).min(ready - wanted);
         if most > 0 {
+            if over < self.trim_below && at.target < SMALL {
+                return Step::Trim { most };
+            }
             return Step::Shrink { most, hurry: over >= self.hurry_above };
         }
         Step::Play

@@ -31,10 +31,13 @@ fn decisions_by_situation() {
     };
     let grow = |least| Step::Grow { least: least * MS };
     let shrink = |most, hurry| Step::Shrink { most: most * MS, hurry };
+    let trim = |most| Step::Trim { most: most * MS };
     let conceal = |length| Step::Conceal { length: length * MS };
     let table = [
         ("on target", at(40, 40, 40), Step::Play),
         ("a piece more than the target", at(50, 40, 40), shrink(10, false)),
+        ("a piece more than a small target", at(30, 20, 20), trim(10)),
+        ("two pieces more than that", at(40, 20, 30), shrink(20, false)),
         ("almost a piece more", at(49, 40, 40), Step::Play),
         ("what is of no use goes first", at(47, 40, 47), shrink(7, false)),
         ("far above the target", at(140, 60, 100), shrink(80, true)),
@@ -151,7 +154,9 @@ fn play(mut arrivals: Vec<(i64, i64)>, tuning: &PlayoutTuning) -> Story {
                     story.stretched.push((now, QUANTUM));
                     rested = now + REST;
                 }
-                Step::Shrink { most, .. } if most >= QUANTUM && now >= rested => {
+                Step::Shrink { most, .. } | Step::Trim { most }
+                    if most >= QUANTUM && now >= rested =>
+                {
                     left -= QUANTUM;
                     story.stretched.push((now, -QUANTUM));
                     rested = now + REST;
@@ -253,7 +258,7 @@ proptest! {
             Step::Conceal { length } => prop_assert!((1..=wanted.max(1)).contains(&length)),
             Step::Skip => prop_assert!(gap.is_some()),
             Step::Grow { least } => prop_assert!((0..wanted.max(1)).contains(&least)),
-            Step::Shrink { most, .. } => prop_assert!(most > 0),
+            Step::Shrink { most, .. } | Step::Trim { most } => prop_assert!(most > 0),
             Step::Play => {}
         }
     }
@@ -263,7 +268,8 @@ proptest! {
     fn shrinking_leaves_the_target(delay in 0_i64..500, target in 0_i64..500, ready in 10_i64..500, wanted in 1_i64..40) {
         let situation = at(delay, target, ready);
         let wanted = wanted * MS;
-        if let Step::Shrink { most, .. } = control().decide(&situation, wanted)
+        if let Step::Shrink { most, .. } | Step::Trim { most } =
+            control().decide(&situation, wanted)
             && most <= situation.ready
         {
             let budget = |out: i64| {

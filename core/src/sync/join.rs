@@ -31,8 +31,9 @@ impl Stretcher {
     /// samples. Where both are alike at some shift of at most half a period, so much is inserted or left
     /// out that they run in phase: then a voice goes on without a break. (NetEq's merge aligns by
     /// inserting only, `modules/audio_coding/neteq/merge.cc` of libwebrtc; here delays do not add up.)
+    /// At most `most` frames are left out.
     /// Samples are pushed as they are where less than 2.5 ms were pushed before, or less than 12.5 ms fit.
-    pub fn join(&mut self, samples: &[f32]) -> usize {
+    pub fn join(&mut self, samples: &[f32], most: usize) -> usize {
         let channels = self.reel.channels();
         let end = self.reel.end();
         let known = self.reel.before(end);
@@ -49,7 +50,7 @@ impl Stretcher {
         self.continue_by(period, &mut made);
 
         let length = fade * channels;
-        let shift = Shift::best(&made, samples, channels, length, period / 2);
+        let shift = Shift::best(&made, samples, channels, length, (period / 2, most));
         let new = samples.get(shift.skipped * channels..).unwrap_or_default();
         let old = made.iter_mut().skip(shift.inserted * channels);
         let mut invalid =
@@ -103,8 +104,15 @@ struct Shift {
 }
 
 impl Shift {
-    /// That which makes `length` samples of both sides most alike, by at most `longest` frames.
-    fn best(made: &[f32], samples: &[f32], channels: usize, length: usize, longest: usize) -> Self {
+    /// That which makes `length` samples of both sides most alike, by at most `longest` frames, of which
+    /// at most `most` are left out.
+    fn best(
+        made: &[f32],
+        samples: &[f32],
+        channels: usize,
+        length: usize,
+        (longest, most): (usize, usize),
+    ) -> Self {
         let try_one = |shift: isize| {
             let at = shift.unsigned_abs();
             let (inserted, skipped) = if shift < 0 { (0, at) } else { (at, 0) };
@@ -115,18 +123,19 @@ impl Shift {
             likeness.is_finite().then_some(Self { inserted, skipped, likeness })
         };
         let unshifted = try_one(0).unwrap_or(Self { inserted: 0, skipped: 0, likeness: 0.0 });
-        let longest = longest.min(LONGEST_SHIFT) as isize;
+        let longest = longest.min(LONGEST_SHIFT);
+        let (first, longest) = (-(longest.min(most) as isize), longest as isize);
         let mut best = (0, unshifted);
         let look = |best: &mut (isize, Self), shift: isize| {
             if let Some(found) = try_one(shift).filter(|found| found.likeness > best.1.likeness) {
                 *best = (shift, found);
             }
         };
-        for shift in (-longest..=longest).step_by(STEP) {
+        for shift in (first..=longest).step_by(STEP) {
             look(&mut best, shift);
         }
         let (center, near) = (best.0, STEP as isize - 1);
-        for shift in (center - near).max(-longest)..=(center + near).min(longest) {
+        for shift in (center - near).max(first)..=(center + near).min(longest) {
             look(&mut best, shift);
         }
         let best = best.1;

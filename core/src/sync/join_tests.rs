@@ -34,7 +34,7 @@ fn a_tone_goes_on_in_phase_wherever_it_broke_off() {
             let mut stretcher = Stretcher::new(1);
             stretcher.push(&sine(2_400, hz, 0.0));
             let phase = sixth as f32 * std::f32::consts::TAU / 6.0;
-            assert_eq!(stretcher.join(&sine(960, hz, phase)), 960);
+            assert_eq!(stretcher.join(&sine(960, hz, phase), usize::MAX), 960);
             assert_books(&stretcher);
             let found = stretcher.statistics();
             assert_eq!((found.pushed, found.joined), (3_360, 1));
@@ -59,7 +59,7 @@ fn what_is_unlike_is_faded_over_without_a_click_and_without_a_shift() {
     ] {
         let mut stretcher = Stretcher::new(1);
         stretcher.push(&low);
-        assert_eq!(stretcher.join(&new), 960);
+        assert_eq!(stretcher.join(&new, usize::MAX), 960);
         let found = stretcher.statistics();
         assert_eq!((found.inserted, found.removed, found.joined), (0, 0, 1), "{name}");
         let out = drain(&mut stretcher);
@@ -75,7 +75,7 @@ fn what_is_unlike_is_faded_over_without_a_click_and_without_a_shift() {
 fn the_end_of_speech_is_no_step_after_silence() {
     let mut stretcher = Stretcher::new(1);
     stretcher.push(&[0.0; 2_400]);
-    stretcher.join(&sine(960, 200.0, 1.5));
+    stretcher.join(&sine(960, 200.0, 1.5), usize::MAX);
     let out = drain(&mut stretcher);
     assert!(largest_jump(&out) < 0.02, "{}", largest_jump(&out));
 }
@@ -87,7 +87,7 @@ fn channels_stay_together() {
     };
     let mut stretcher = Stretcher::new(2);
     stretcher.push(&stereo(sine(2_400, 200.0, 0.0)));
-    assert_eq!(stretcher.join(&stereo(sine(960, 200.0, 2.0))), 960);
+    assert_eq!(stretcher.join(&stereo(sine(960, 200.0, 2.0)), usize::MAX), 960);
     assert_books(&stretcher);
     let found = stretcher.statistics();
     assert!(found.inserted + found.removed > 0);
@@ -107,7 +107,7 @@ fn little_or_broken_input_is_taken_too() {
     for (name, before, new) in cases {
         let mut stretcher = Stretcher::new(1);
         stretcher.push(&vec![-0.1; before]);
-        assert_eq!(stretcher.join(&new), new.len(), "{name}");
+        assert_eq!(stretcher.join(&new, usize::MAX), new.len(), "{name}");
         assert_books(&stretcher);
         assert_eq!(drain(&mut stretcher).len(), before + new.len(), "{name}");
     }
@@ -117,7 +117,7 @@ fn little_or_broken_input_is_taken_too() {
     for (index, bad) in [(0, f32::NAN), (100, f32::INFINITY), (900, f32::NAN)] {
         broken[index] = bad;
     }
-    assert_eq!(stretcher.join(&broken), 960);
+    assert_eq!(stretcher.join(&broken, usize::MAX), 960);
     assert_eq!(stretcher.statistics().invalid, 3);
     assert!(drain(&mut stretcher).iter().all(|sample| sample.abs() < 1.0));
 }
@@ -127,9 +127,26 @@ fn a_full_stretcher_takes_what_fits() {
     let mut stretcher = Stretcher::new(1);
     let mut taken = 0;
     for _ in 0..40 {
-        taken += stretcher.join(&sine(960, 200.0, 1.0));
+        taken += stretcher.join(&sine(960, 200.0, 1.0), usize::MAX);
         assert_books(&stretcher);
     }
     assert_eq!(taken as u64, stretcher.statistics().pushed);
     assert!(taken < 40 * 960 && stretcher.room() < FADE + LONGEST_SHIFT);
+}
+
+#[test]
+fn no_more_is_left_out_than_is_allowed() {
+    // Whatever the phases are, one of both directions would do.
+    for most in [0, 20, 60] {
+        for sixth in 0..6 {
+            let mut stretcher = Stretcher::new(1);
+            stretcher.push(&sine(2_400, 150.0, 0.0));
+            let phase = sixth as f32 * std::f32::consts::TAU / 6.0;
+            assert_eq!(stretcher.join(&sine(960, 150.0, phase), most), 960);
+            assert_books(&stretcher);
+            let found = stretcher.statistics();
+            assert!(found.removed <= most as u64, "{most}: {found:?}");
+            assert!(largest_jump(&drain(&mut stretcher)) < 0.03, "{most} at {sixth}");
+        }
+    }
 }

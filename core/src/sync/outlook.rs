@@ -61,6 +61,14 @@ impl<T> JitterBuffer<T> {
         Some(instant(self.origin?, self.starts_at()?))
     }
 
+    /// How much later than by the target the first packet would be, were it asked for at `at`, in
+    /// nanoseconds; 0 where there is none.
+    pub(super) fn over(&self, at: i64) -> i64 {
+        let Some((_, first)) = self.ring.first() else { return 0 };
+        let delay = at.saturating_sub(self.scale.nanos(first.ticks));
+        delay.saturating_sub(self.fastest().unwrap_or(0)).saturating_sub(self.held()).max(0)
+    }
+
     /// Starts with the first packet.
     pub(super) fn begin(&mut self) {
         if let Some((_, first)) = self.ring.first()

@@ -125,6 +125,9 @@ pub struct AudioRenderer {
     broken: bool,
     /// Whether the latest was made up.
     making_up: bool,
+    /// Whether what was made up stands for packets that were not given up: if they come all the same, what
+    /// they hold does not follow from it.
+    pending: bool,
     /// How long the pause is, in frames.
     paused: usize,
     statistics: RenderStatistics,
@@ -146,6 +149,7 @@ impl AudioRenderer {
             piece: vec![0.0; (PIECE + PIECE / 2) * channels].into(),
             broken: false,
             making_up: false,
+            pending: false,
             paused: NOISE + FADE_OUT,
             statistics: RenderStatistics::default(),
         }
@@ -184,6 +188,7 @@ impl AudioRenderer {
         let stretched = old.stretcher.statistics();
         self.statistics = RenderStatistics { stretch: stretched, ..old.statistics };
         (self.broken, self.making_up, self.paused) = (old.broken, old.making_up, old.paused);
+        self.pending = old.pending;
     }
 
     /// Corrects the sender's clock by this factor: above 1 where it is fast.
@@ -277,7 +282,7 @@ impl AudioRenderer {
         let ahead = match command {
             Command::Normal => 0,
             Command::Grow | Command::GrowFast => AHEAD_TO_GROW,
-            Command::Shrink | Command::ShrinkFast => AHEAD_TO_SHRINK,
+            Command::Trim | Command::Shrink | Command::ShrinkFast => AHEAD_TO_SHRINK,
         };
         let mut done = 0;
         loop {
@@ -345,6 +350,7 @@ impl AudioRenderer {
             Step::Shrink { most, hurry: false } if most >= LEAST_SHRINK => {
                 (Command::Shrink, 0, most)
             }
+            Step::Trim { most } if most >= LEAST_SHRINK => (Command::Trim, 0, most),
             Step::Shrink { most, hurry: true } => (Command::ShrinkFast, 0, most),
             _ => (Command::Normal, 0, i64::MAX),
         };
@@ -376,6 +382,9 @@ impl AudioRenderer {
         if self.stretcher.room() < LONGEST_PACKET {
             return false;
         }
+        // What a join may leave out: no more than keeps the delay at the target. Where that is small, what
+        // follows would not be there in time.
+        let spare = buffer.over(source.at);
         let mut scratch = std::mem::take(&mut self.scratch);
         let found = match buffer.following(|packet| decoder.covers(packet)) {
             Following::Nothing => None,
@@ -402,8 +411,9 @@ impl AudioRenderer {
         if let Some(frames) = found.flatten() {
             let samples = scratch.get(..frames * self.channels).unwrap_or_default();
             self.noise.observe(samples);
-            if std::mem::take(&mut self.broken) {
-                self.stretcher.join(samples);
+            let pending = std::mem::take(&mut self.pending);
+            if std::mem::take(&mut self.broken) || pending {
+                self.stretcher.join(samples, ticks(spare));
             } else {
                 self.stretcher.push(samples);
             }
@@ -423,8 +433,11 @@ impl AudioRenderer {
         let at = self.situation(source, &outlook);
         match self.control.decide(&at, nanos(frames)) {
             Step::Skip => {
+                // What exactly fills a gap is followed by what the decoder makes of the next packet, whether
+                // or not it was known to be a gap. Another join would only cost time.
                 let whole = outlook.gap.is_some_and(|gap| gap == outlook.concealed);
                 self.broken |= !whole;
+                self.pending = false;
                 source.buffer.skip();
             }
             step => {
@@ -464,8 +477,7 @@ impl AudioRenderer {
         source.rendered.concealed += frames;
         source.rendered.reason = Some(reason(outlook));
         self.statistics.concealments += u64::from(!self.making_up);
-        self.making_up = true;
-        self.broken |= outlook.gap.is_none();
+        (self.making_up, self.pending) = (true, true);
     }
 
     /// Pushes `frames` of a pause.
@@ -483,7 +495,7 @@ impl AudioRenderer {
         self.stretcher.push(samples);
         self.scratch = scratch;
         self.paused = (self.paused + frames).min(NOISE + FADE_OUT);
-        (self.broken, self.making_up) = (true, false);
+        (self.broken, self.making_up, self.pending) = (true, false, false);
         source.rendered.paused += frames;
     }
 
@@ -498,7 +510,7 @@ impl AudioRenderer {
         self.stretcher.reset();
         self.correction.reset();
         self.noise = ComfortNoise::new(self.channels, self.seed);
-        (self.broken, self.making_up) = (false, false);
+        (self.broken, self.making_up, self.pending) = (false, false, false);
         self.paused = NOISE + FADE_OUT;
     }
 }

@@ -186,6 +186,48 @@ fn a_lost_packet_is_made_up_and_what_follows_stays_in_time() {
 }
 
 #[test]
+fn what_fills_a_gap_that_nobody_knew_of_needs_no_join() {
+    let mut world = World::adaptive();
+    // Nothing waits: that a packet is lost is seen when the next one comes, and it was made up by then.
+    let mut joined = 0;
+    for n in (0..1_000).filter(|n| n % 25 != 7) {
+        world.arrive(ms(n * 20 + 7), n);
+        if n == 250 {
+            // Until now the delay came down from where it started.
+            joined = world.renderer.statistics().stretch.joined;
+        }
+    }
+    world.until(ms(20_000));
+    let late = &world.rendered[500..];
+    assert!(late.iter().any(|rendered| rendered.reason == Some(ConcealReason::Underrun)));
+    let concealed: usize = late.iter().map(|rendered| rendered.concealed).sum();
+    assert_eq!(concealed, (250..1_000).filter(|n| n % 25 == 7).count() * STEP as usize);
+    assert_eq!(world.renderer.statistics().stretch.joined, joined);
+    let delays = late.iter().map(|rendered| rendered.delay);
+    assert!(delays.clone().all(|delay| delay < ms(40)), "{:?}", delays.max());
+}
+
+#[test]
+fn a_packet_that_comes_after_it_was_made_up_is_joined() {
+    let mut world = World::adaptive();
+    for n in 0..500 {
+        // One comes 30 ms late, those behind it in time.
+        let late = if n == 400 { 30 } else { 0 };
+        let at = ms(n * 20 + 7 + late);
+        if n != 401 {
+            world.arrive(at, n);
+        }
+        if n == 400 {
+            world.arrive(at, 401);
+        }
+    }
+    world.until(ms(10_000));
+    assert!(world.concealed() > 0 && world.decoder.decoded.contains(&400));
+    assert_eq!(world.renderer.statistics().stretch.joined, 2);
+    assert!(world.roughest() < 0.06, "{}", world.roughest());
+}
+
+#[test]
 fn a_lost_packet_comes_from_the_copy_in_the_next_one() {
     let mut world = World::new(PlayoutConfig::fixed(ms(60)));
     world.decoder.has_copies = true;

@@ -187,7 +187,7 @@ fn whole_periods_of_tones_are_taken() {
 fn what_never_resembles_itself_is_left_alone() {
     let mut state = 3;
     let samples: Vec<f32> = (0..14_400).map(|_| noise(&mut state) * 0.3).collect();
-    for command in [Command::Shrink, Command::ShrinkFast, Command::Grow] {
+    for command in [Command::Trim, Command::Shrink, Command::ShrinkFast, Command::Grow] {
         let mut stretcher = Stretcher::new(1);
         assert_eq!(play(&mut stretcher, &samples, 1, 480, |_| command), samples, "{command:?}");
     }
@@ -213,6 +213,23 @@ fn an_onset_after_a_pause_is_not_touched() {
             assert!(loud.len() >= expected.len() && loud.len() <= expected.len() + 1_440);
         }
     }
+}
+
+#[test]
+fn speech_is_trimmed_in_its_pauses_alone_and_what_has_none_after_a_while() {
+    let mut stretcher = Stretcher::new(1);
+    let samples = voice(96_000);
+    let out = play(&mut stretcher, &samples, 1, 480, |_| Command::Trim);
+    let found = stretcher.statistics();
+    assert!(found.shrunk > 3 && found.in_pauses == found.shrunk, "{found:?}");
+    assert!(out.len() < samples.len());
+
+    let mut stretcher = Stretcher::new(1);
+    let tone = sine(480_000, 300.0);
+    play(&mut stretcher, &tone[..PAUSE_PATIENCE], 1, 480, |_| Command::Trim);
+    assert_eq!(stretcher.statistics().shrunk, 0);
+    play(&mut stretcher, &tone[PAUSE_PATIENCE..], 1, 480, |_| Command::Trim);
+    assert!(stretcher.statistics().shrunk > 0);
 }
 
 #[test]

@@ -28,6 +28,9 @@ pub struct PlayoutTuning {
     pub grow_below: Duration,
     /// The delay stays so far above the target at least when playout goes faster.
     pub shrink_above: Duration,
+    /// Less than so far above a target below 30 ms it waits for a pause to do so: what is put in and taken out
+    /// there while somebody speaks is heard, and wins next to nothing.
+    pub trim_below: Duration,
     /// So far above the target it goes faster without pauses.
     pub hurry_above: Duration,
     /// What is missing is skipped instead of concealed where the delay is so far above the target even without it.
@@ -52,6 +55,7 @@ impl PlayoutTuning {
             floor: Duration::from_millis(2),
             grow_below: Duration::from_millis(12),
             shrink_above: Duration::ZERO,
+            trim_below: Duration::from_millis(20),
             hurry_above: Duration::from_millis(40),
             skip_above: Duration::ZERO,
             brink: Duration::from_millis(15),
