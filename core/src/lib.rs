@@ -14,4 +14,5 @@ pub mod rng;
 pub mod signaling;
 pub mod sync;
 pub mod time;
+pub mod trace;
 pub mod transport;

@@ -8,13 +8,16 @@ mod channels;
 mod drive;
 mod early;
 mod engine;
+mod events;
 #[cfg(test)]
 mod foreign_tests;
 mod fragment;
 #[cfg(test)]
 mod hostile_tests;
+mod live;
 mod media;
 mod negotiation;
+mod rtc;
 mod sdp;
 mod stats;
 #[cfg(test)]
@@ -25,8 +28,6 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-use str0m::{IceConnectionState, Rtc};
 
 use crate::error::PeerFault;
 use crate::id::RequestId;
@@ -40,6 +41,8 @@ pub(crate) use engine::Engine;
 use media::Media;
 pub(crate) use media::MediaRefused;
 use negotiation::Negotiation;
+pub(crate) use rtc::Border;
+use rtc::Rtc;
 pub(crate) use stats::PeerFigures;
 pub(crate) use warm_up::warm_up;
 
@@ -180,7 +183,7 @@ struct Queues {
 
 /// One remote peer.
 pub(crate) struct Peer {
-    engine: Engine,
+    border: Border,
     config: PeerConfig,
     rng: Rng,
     rtc: Rtc,
@@ -201,14 +204,15 @@ pub(crate) struct Peer {
 impl Peer {
     /// A connection that has not been negotiated.
     pub(crate) fn new(
-        engine: &Engine,
+        border: impl Into<Border>,
         config: PeerConfig,
         mut rng: Rng,
         now: Instant,
     ) -> Result<Self, PeerFault> {
-        let rtc = engine.build(&config, &mut rng, now)?;
+        let border = border.into();
+        let rtc = Rtc::new(&border, &config, &mut rng, now)?;
         Ok(Self {
-            engine: engine.clone(),
+            border,
             rng,
             rtc,
             now,
@@ -338,7 +342,7 @@ impl Peer {
     /// at the beginning, and after each exchange of descriptions.
     pub(crate) fn poll_fragment(&mut self) -> Option<String> {
         std::mem::take(&mut self.described)
-            .then(|| self.rtc.direct_api().local_ice_credentials().ufrag)
+            .then(|| self.rtc.fragment())
     }
 
     pub(crate) fn config(&self) -> &PeerConfig {
@@ -379,9 +383,7 @@ impl Peer {
         remote: SocketAddr,
         payload: &[u8],
     ) -> bool {
-        use str0m::net::{Protocol, Receive};
-        Receive::new(Protocol::Udp, remote, local, payload)
-            .is_ok_and(|receive| self.rtc.accepts(&str0m::Input::Receive(now, receive)))
+        self.rtc.accepts(now, local, remote, payload)
     }
 }
 
@@ -389,9 +391,4 @@ impl std::fmt::Debug for Peer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Peer").field("state", &self.state).finish_non_exhaustive()
     }
-}
-
-/// How the engine's ICE state looks from outside.
-fn path_is_up(state: IceConnectionState) -> bool {
-    matches!(state, IceConnectionState::Connected | IceConnectionState::Completed)
 }

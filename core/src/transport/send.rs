@@ -13,6 +13,7 @@ use crate::media::{
 use crate::peer::{DataRefused, MediaRefused, Prepared};
 use crate::transport::demux::Slot;
 use crate::transport::info::BroadcastStats;
+use crate::transport::record::Call;
 use crate::transport::outgoing::{AudioSource, EncodeError, Stream};
 use crate::transport::remote::Connection;
 
@@ -39,6 +40,9 @@ impl Transport {
         peer: &str,
         data: &RuntimeData,
     ) -> Result<(), SendError> {
+        if let Some(trace) = self.trace.take() {
+            return self.traced(trace, now, |tape| Call::send(tape, Some(peer), data), |t| t.send_to_peer(now, peer, data));
+        }
         let now = self.clock.advance(now);
         let slot = self.sendable(peer)?;
         let result = match data {
@@ -75,6 +79,9 @@ impl Transport {
         message: &DataMessage,
         reliability: Option<Reliability>,
     ) -> Result<(), SendError> {
+        if let Some(trace) = self.trace.take() {
+            return self.traced(trace, now, |tape| Call::message(tape, peer, message, reliability), |t| t.send_data_channel_message(now, peer, message, reliability));
+        }
         let now = self.clock.advance(now);
         let slot = self.sendable(peer)?;
         let reliability = reliability.unwrap_or_else(|| self.default_reliability());
@@ -94,6 +101,9 @@ impl Transport {
         now: Instant,
         data: &RuntimeData,
     ) -> Result<BroadcastStats, BroadcastError> {
+        if let Some(trace) = self.trace.take() {
+            return self.traced(trace, now, |tape| Call::send(tape, None, data), |t| t.broadcast(now, data));
+        }
         let now = self.clock.advance(now);
         if self.phase != Phase::Running {
             return Err(BroadcastError::NotStarted);
@@ -126,6 +136,10 @@ impl Transport {
     /// # Errors
     /// [`SendError`], where there is no connection to it.
     pub fn buffered_amount(&mut self, peer: &str) -> Result<usize, SendError> {
+        if let Some(trace) = self.trace.take() {
+            let now = self.clock.now();
+            return self.traced(trace, now, |_| Call::Buffered(peer.into()), |t| t.buffered_amount(peer));
+        }
         let slot = self.sendable(peer)?;
         let remote = self.remotes.get_mut(slot);
         Ok(remote.and_then(|r| r.established()).map_or(0, |c| c.peer.buffered_amount()))
@@ -136,6 +150,9 @@ impl Transport {
     /// # Errors
     /// [`SendError`], where there is no connection to it.
     pub fn request_keyframe(&mut self, now: Instant, peer: &str) -> Result<(), SendError> {
+        if let Some(trace) = self.trace.take() {
+            return self.traced(trace, now, |_| Call::Keyframe(peer.into()), |t| t.request_keyframe(now, peer));
+        }
         let now = self.clock.advance(now);
         let slot = self.sendable(peer)?;
         if let Some(connection) = self.remotes.get_mut(slot).and_then(|r| r.established()) {
@@ -151,6 +168,9 @@ impl Transport {
     /// # Errors
     /// [`SendError`], where there is no connection to it.
     pub fn offer_video(&mut self, now: Instant, peer: &str) -> Result<(), SendError> {
+        if let Some(trace) = self.trace.take() {
+            return self.traced(trace, now, |_| Call::Video(peer.into()), |t| t.offer_video(now, peer));
+        }
         let now = self.clock.advance(now);
         let slot = self.sendable(peer)?;
         if let Some(connection) = self.remotes.get_mut(slot).and_then(|r| r.established()) {
