@@ -220,11 +220,6 @@ impl Client {
         Self { next_link: self.next_link, ..Self::new(config, rng, now) }
     }
 
-    /// Has what it draws pass a tape.
-    pub(crate) fn record(&mut self, tape: crate::trace::Tape) {
-        self.rng.record(tape);
-    }
-
     /// Opens the link and announces; from then on both are kept up.
     pub fn start(&mut self, now: Instant) {
         self.now = self.now.max(now);

@@ -284,6 +284,9 @@ impl Transport {
                 return false;
             }
         };
+        if let Some(tape) = &self.tape {
+            reception.record(tape);
+        }
         reception.measure(now, self.clock.unix(now), None);
         let mut connection = Connection::new(peer, reception, SendTimeline::new(start), now);
         connection.deadline = Some(now + self.config.ice_timeout);

@@ -233,6 +233,7 @@ impl Transport {
             Some(source) => source,
             None => Box::new(AudioSource::new(&settings).map_err(send_error)?),
         };
+        source.record(self.tape.as_ref());
         let result = match source.push(now, audio) {
             Ok(frames) => {
                 self.counts.audio_encodes += frames.len() as u64;
@@ -255,6 +256,7 @@ impl Transport {
             Some(source) => source,
             None => Box::new(AudioSource::new(&self.config.audio).map_err(broadcast_error)?),
         };
+        source.record(self.tape.as_ref());
         let result = match source.push(now, audio) {
             Ok(frames) => {
                 self.counts.audio_encodes += frames.len() as u64;
