@@ -247,6 +247,10 @@ impl Peer {
                 return;
             }
             self.roll_back(now);
+            // It may be another engine by now.
+            if let Err(reason) = self.rtc.read_offer(text) {
+                return self.refuse_description("offer", &reason);
+            }
         }
         if self.negotiation.remote.is_none() && !self.negotiation.has_offered {
             self.accept_media_of_foreign_offer();

@@ -211,8 +211,20 @@ impl Rtc {
             self.turns = tape.ask(("poll", self.number), Value::Null, none, Vec::new).into();
         }
         match self.turns.pop_front().map(|turn| turn.revive(&tape)) {
-            Some(turn) => turn,
+            Some(turn) => {
+                self.note(&turn);
+                turn
+            }
             None => over(),
+        }
+    }
+
+    /// Remembers which channels have a header of ours.
+    fn note(&mut self, turn: &Answer<Turn>) {
+        if let Ok(Turn::ChannelOpen(id, label)) = turn
+            && label == channels::FRAGMENTS
+        {
+            self.fragments.push(*id);
         }
     }
 

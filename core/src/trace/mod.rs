@@ -12,7 +12,11 @@
 //! media, messages and `user_data` a recording holds lengths, durations, levels and labels, unless
 //! [`RecordOptions::contents`] asks for the messages.
 
+mod entries;
 mod format;
+#[cfg(feature = "sim")]
+#[doc(hidden)]
+pub mod hostile;
 mod json;
 mod labels;
 mod recorder;
@@ -21,6 +25,7 @@ mod tape;
 
 use serde::{Deserialize, Serialize};
 
+pub use entries::{Entries, Shown, entries};
 pub(crate) use format::START;
 pub use format::VERSION;
 pub(crate) use labels::Labels;

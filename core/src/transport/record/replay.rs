@@ -36,6 +36,8 @@ pub struct ReplayReport {
     pub difference: Option<Difference>,
     /// Why it ended before its end, if it did: cut off or damaged.
     pub ended: Option<String>,
+    /// Whether that is damage, not just an end in the middle.
+    pub damaged: bool,
 }
 
 impl ReplayReport {
@@ -102,6 +104,7 @@ impl Replay {
             events,
             nanoseconds: u64::try_from(last).unwrap_or(0),
             difference,
+            damaged: matches!(error, Some(RecordingError::Damaged { .. })),
             ended: error.map(|error| error.to_string()).or(cut),
         }
     }
