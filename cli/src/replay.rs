@@ -55,7 +55,8 @@ fn show(bytes: Vec<u8>, output: Output) -> Result<ExitCode, trace::RecordingErro
     output.note(heading(&header));
     for entry in &mut entries {
         let entry = entry?;
-        output.object(&json!({"record": entry.record, "offset": entry.offset, "entry": entry.json}));
+        output
+            .object(&json!({"record": entry.record, "offset": entry.offset, "entry": entry.json}));
         output.note(format_args!("{:>6}  {}", entry.record, entry.text));
     }
     Ok(ExitCode::SUCCESS)

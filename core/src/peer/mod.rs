@@ -341,8 +341,7 @@ impl Peer {
     /// The ICE fragment by which the other side's checks name this connection, when it may have changed:
     /// at the beginning, and after each exchange of descriptions.
     pub(crate) fn poll_fragment(&mut self) -> Option<String> {
-        std::mem::take(&mut self.described)
-            .then(|| self.rtc.fragment())
+        std::mem::take(&mut self.described).then(|| self.rtc.fragment())
     }
 
     pub(crate) fn config(&self) -> &PeerConfig {

@@ -248,7 +248,9 @@ impl Rtc {
             }
             gathered
                 .iter()
-                .map(|turn| KeptTurn::of(turn, tape, |id| if fragments.contains(&id) { HEADER } else { 0 }))
+                .map(|turn| {
+                    KeptTurn::of(turn, tape, |id| if fragments.contains(&id) { HEADER } else { 0 })
+                })
                 .collect::<Vec<_>>()
         };
         tape.ask(("poll", self.number), Value::Null, Vec::new(), gather);
@@ -436,8 +438,13 @@ impl Rtc {
         let told = |tape: &Tape| {
             json!([mid.to_string(), *pt, tape.nanos(captured), rtp, opus.len(), level])
         };
-        ask!(self, "write audio", told, over(), |live| live
-            .write_audio((mid, pt), captured, rtp, opus, level))
+        ask!(self, "write audio", told, over(), |live| live.write_audio(
+            (mid, pt),
+            captured,
+            rtp,
+            opus,
+            level
+        ))
     }
 
     /// Hands a frame of video over; `false` where its section cannot be sent in.
@@ -450,8 +457,12 @@ impl Rtc {
     ) -> Answer<bool> {
         let told =
             |tape: &Tape| json!([mid.to_string(), *pt, tape.nanos(captured), ticks, data.len()]);
-        ask!(self, "write video", told, over(), |live| live
-            .write_video((mid, pt), captured, ticks, data))
+        ask!(self, "write video", told, over(), |live| live.write_video(
+            (mid, pt),
+            captured,
+            ticks,
+            data
+        ))
     }
 
     pub(super) fn request_keyframe(&mut self, mid: Mid) {
@@ -469,7 +480,11 @@ impl Rtc {
             ("message", self.number),
             told,
             || finish(kind, data),
-            |message| message.as_ref().map(|message| super::events::KeptMessage::of(message, tape, contents)),
+            |message| {
+                message
+                    .as_ref()
+                    .map(|message| super::events::KeptMessage::of(message, tape, contents))
+            },
             |kept: Option<super::events::KeptMessage>| Some(kept.map(|kept| kept.revive())),
             None,
         )

@@ -389,9 +389,8 @@ fn our_own_speak_dtls_1_3_and_anybody_else_gets_what_everybody_knows() {
 fn fragments_are_read_from_either_of_two_channels() {
     let mut pair = Pair::connected(true);
     let now = pair.now;
-    let second = pair.peers[1].drive(now, |peer| {
-        Ok(peer.rtc.create_channel(super::channels::FRAGMENTS))
-    });
+    let second =
+        pair.peers[1].drive(now, |peer| Ok(peer.rtc.create_channel(super::channels::FRAGMENTS)));
     pair.run(Duration::from_secs(1));
     // As where the other side's channel was the first to open.
     pair.peers[1].channels.ids[2].open = second;

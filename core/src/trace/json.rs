@@ -4,8 +4,22 @@ use super::labels::Labels;
 
 /// The members whose strings stay, but for addresses: names of peers, methods, negotiations, states.
 const KEPT: [&str; 16] = [
-    "jsonrpc", "method", "id", "status", "server_time", "peer_id", "from", "to", "request_id", "reason",
-    "connection_state", "timestamp", "sdp_mid", "message", "field", "registered_at",
+    "jsonrpc",
+    "method",
+    "id",
+    "status",
+    "server_time",
+    "peer_id",
+    "from",
+    "to",
+    "request_id",
+    "reason",
+    "connection_state",
+    "timestamp",
+    "sdp_mid",
+    "message",
+    "field",
+    "registered_at",
 ];
 
 /// The texts of capabilities that stay.
@@ -32,7 +46,10 @@ impl Labels {
     }
 
     /// What an application says about itself: the members stay, with labels for their values.
-    pub(crate) fn user_data(&mut self, data: &serde_json::Map<String, serde_json::Value>) -> serde_json::Value {
+    pub(crate) fn user_data(
+        &mut self,
+        data: &serde_json::Map<String, serde_json::Value>,
+    ) -> serde_json::Value {
         let text = serde_json::json!({ "user_data": data }).to_string();
         let mut value: serde_json::Value =
             serde_json::from_str(&self.signaling(&text)).unwrap_or_default();

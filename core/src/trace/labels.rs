@@ -66,7 +66,10 @@ impl Labels {
         for line in text.split_inclusive('\n') {
             let body = line.trim_end_matches(['\r', '\n']);
             let end = line.get(body.len()..).unwrap_or_default();
-            match SECRETS.iter().find_map(|name| Some((name, body.trim_start().strip_prefix(*name)?))) {
+            match SECRETS
+                .iter()
+                .find_map(|name| Some((name, body.trim_start().strip_prefix(*name)?)))
+            {
                 Some((name, value)) => {
                     out.push_str(name);
                     out.push_str(&self.label('s', value.trim().as_bytes()));
@@ -224,7 +227,15 @@ mod tests {
                 .into();
         assert_eq!(
             masks,
-            ["10.0.0.1", "198.18.0.2", "10.0.0.1", "127.0.0.1", "fe80::3", "2001:db8::4", "fd00::5"]
+            [
+                "10.0.0.1",
+                "198.18.0.2",
+                "10.0.0.1",
+                "127.0.0.1",
+                "fe80::3",
+                "2001:db8::4",
+                "fd00::5"
+            ]
         );
     }
 

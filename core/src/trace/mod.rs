@@ -31,8 +31,8 @@ pub use format::VERSION;
 pub(crate) use labels::Labels;
 pub use recorder::{RecordOptions, Recorder};
 pub(crate) use sketch::{Body, Sketch, hex, unhex};
-pub(crate) use tape::{Entry, Read, Tape};
 pub use tape::Difference;
+pub(crate) use tape::{Entry, Read, Tape};
 
 /// What a recording says about itself, before anything that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -132,10 +132,14 @@ impl Tape {
     ///
     /// # Errors
     /// [`RecordingError`] about its beginning.
-    pub(crate) fn playing(bytes: Vec<u8>, origin: Instant) -> Result<(Self, Header), RecordingError> {
+    pub(crate) fn playing(
+        bytes: Vec<u8>,
+        origin: Instant,
+    ) -> Result<(Self, Header), RecordingError> {
         let mut records = Records::new(bytes)?;
         let header = header(&mut records)?;
-        let playing = Playing { records, peeked: None, difference: None, ended: false, error: None };
+        let playing =
+            Playing { records, peeked: None, difference: None, ended: false, error: None };
         let inner = Inner {
             origin,
             labels: Labels::none(),
@@ -187,7 +191,8 @@ impl Tape {
     pub(crate) fn instant(&self, nanos: i64) -> Instant {
         let origin = self.lock().origin;
         let distance = Duration::from_nanos(nanos.unsigned_abs());
-        let at = if nanos < 0 { origin.checked_sub(distance) } else { origin.checked_add(distance) };
+        let at =
+            if nanos < 0 { origin.checked_sub(distance) } else { origin.checked_add(distance) };
         at.unwrap_or(origin)
     }
 
@@ -465,10 +470,9 @@ fn difference(expected: &Entry, got: &Entry) -> (String, String, String) {
         (Entry::Output { queue: a, what: x }, Entry::Output { queue: b, what: y }) if a == b => {
             (a.clone(), x.to_string(), y.to_string())
         }
-        (
-            Entry::Ask { op: a, of: p, told: x, .. },
-            Entry::Ask { op: b, of: q, told: y, .. },
-        ) if (a, p) == (b, q) => {
+        (Entry::Ask { op: a, of: p, told: x, .. }, Entry::Ask { op: b, of: q, told: y, .. })
+            if (a, p) == (b, q) =>
+        {
             (format!("what connection {p} told its engine: {a}"), x.to_string(), y.to_string())
         }
         _ => ("what happens next".into(), show(expected), show(got)),

@@ -80,7 +80,12 @@ impl Transport {
     /// [`ConnectError`], where the attempt cannot even begin.
     pub fn connect_peer(&mut self, now: Instant, peer: &str) -> Result<bool, ConnectError> {
         if let Some(trace) = self.trace.take() {
-            return self.traced(trace, now, |_| Call::Connect(peer.into()), |t| t.connect_peer(now, peer));
+            return self.traced(
+                trace,
+                now,
+                |_| Call::Connect(peer.into()),
+                |t| t.connect_peer(now, peer),
+            );
         }
         let now = self.clock.advance(now);
         if self.phase != Phase::Running {
@@ -125,7 +130,12 @@ impl Transport {
     /// [`DisconnectError::PeerNotFound`] for a name that was never known here.
     pub fn disconnect_peer(&mut self, now: Instant, peer: &str) -> Result<(), DisconnectError> {
         if let Some(trace) = self.trace.take() {
-            return self.traced(trace, now, |_| Call::Disconnect(peer.into()), |t| t.disconnect_peer(now, peer));
+            return self.traced(
+                trace,
+                now,
+                |_| Call::Disconnect(peer.into()),
+                |t| t.disconnect_peer(now, peer),
+            );
         }
         let now = self.clock.advance(now);
         if self.phase != Phase::Running {
@@ -153,7 +163,12 @@ impl Transport {
     /// [`ConfigureError`] naming the option: nothing was changed then.
     pub fn configure(&mut self, now: Instant, patch: &ConfigPatch) -> Result<(), ConfigureError> {
         if let Some(trace) = self.trace.take() {
-            return self.traced(trace, now, |_| Call::Configure(patch.clone()), |t| t.configure(now, patch));
+            return self.traced(
+                trace,
+                now,
+                |_| Call::Configure(patch.clone()),
+                |t| t.configure(now, patch),
+            );
         }
         let now = self.clock.advance(now);
         let changed = patch.apply(&self.config)?;

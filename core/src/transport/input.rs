@@ -14,7 +14,12 @@ impl Transport {
     /// A datagram was received.
     pub fn handle_datagram(&mut self, now: Instant, datagram: Datagram<'_>) {
         if let Some(trace) = self.trace.take() {
-            return self.traced(trace, now, |tape| Call::datagram(tape, &datagram), |t| t.handle_datagram(now, datagram));
+            return self.traced(
+                trace,
+                now,
+                |tape| Call::datagram(tape, &datagram),
+                |t| t.handle_datagram(now, datagram),
+            );
         }
         let now = self.clock.advance(now);
         self.counts.datagrams_in += 1;
@@ -52,7 +57,12 @@ impl Transport {
     /// The adapter reports about a resource that was asked for.
     pub fn handle_io(&mut self, now: Instant, event: IoEvent<'_>) {
         if let Some(trace) = self.trace.take() {
-            return self.traced(trace, now, |tape| Call::io(tape, &event), |t| t.handle_io(now, event));
+            return self.traced(
+                trace,
+                now,
+                |tape| Call::io(tape, &event),
+                |t| t.handle_io(now, event),
+            );
         }
         let now = self.clock.advance(now);
         if matches!(self.phase, Phase::New | Phase::Ended) {

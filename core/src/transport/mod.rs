@@ -39,10 +39,10 @@ use crate::error::ConfigError;
 use crate::id::PeerId;
 use crate::net::{IoCommand, Transmit};
 use crate::peer::{self, Engine};
-use crate::trace::Tape;
 use crate::rng::{Rng, Seed};
 use crate::signaling::{Capabilities, Client, ClientConfig};
 use crate::time::{Clock, Deadline};
+use crate::trace::Tape;
 
 use demux::Demux;
 use list::Remotes;
@@ -51,8 +51,11 @@ use queue::Queues;
 use sockets::Sockets;
 
 pub use event::{AudioData, AudioFrame, CaptureTime, ClosedBy, Event, Media, Outcome, VideoTiming};
-pub use record::{Replay, ReplayReport};
 pub use info::{BroadcastStats, Metrics, PeerCounters, PeerInfo, PeerState, Quality, SyncInfo};
+#[cfg(feature = "sim")]
+#[doc(hidden)]
+pub use record::hostile;
+pub use record::{Replay, ReplayReport};
 #[cfg(feature = "opus")]
 pub use voice::OpusVoice;
 

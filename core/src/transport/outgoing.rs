@@ -158,11 +158,7 @@ impl AudioSource {
         Err(EncodeError::Encoding("this build has no Opus encoder (feature `opus`)".into()))
     }
 
-    fn encode(
-        &mut self,
-        _: Instant,
-        _: &AudioBuffer,
-    ) -> Result<&[EncodedFrame], EncodeError> {
+    fn encode(&mut self, _: Instant, _: &AudioBuffer) -> Result<&[EncodedFrame], EncodeError> {
         self.last = None;
         Ok(&self.frames)
     }

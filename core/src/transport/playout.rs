@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use crate::codec::{OPUS_RATE, opus_packet_duration};
 use crate::config::{AudioSettings, ReceivedAudio};
 use crate::media::{EncodedAudio, EncodedVideo};
-use crate::trace::Tape;
 use crate::sync::{JitterBuffer, Packet, PlayoutTuning, Pop, SyncManager};
+use crate::trace::Tape;
 use crate::transport::event::{AudioData, AudioFrame};
 
 #[cfg(feature = "opus")]

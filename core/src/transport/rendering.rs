@@ -7,9 +7,9 @@ use crate::codec::OPUS_RATE;
 use crate::config::Concealment;
 use crate::media::AudioBuffer;
 use crate::sync::{AudioRenderer, JitterBuffer, PlayoutTuning};
+use crate::trace::Tape;
 use crate::transport::event::{AudioData, AudioFrame};
 use crate::transport::playout::{Opus, PlayoutFigures, Sync};
-use crate::trace::Tape;
 use crate::transport::voice::{Voice, duration};
 
 /// What is played at once: as devices ask for it.

@@ -13,8 +13,8 @@ use crate::media::{
 use crate::peer::{DataRefused, MediaRefused, Prepared};
 use crate::transport::demux::Slot;
 use crate::transport::info::BroadcastStats;
-use crate::transport::record::Call;
 use crate::transport::outgoing::{AudioSource, EncodeError, Stream};
+use crate::transport::record::Call;
 use crate::transport::remote::Connection;
 
 /// What is handed to each receiver: encoded, prepared, shared.
@@ -41,7 +41,12 @@ impl Transport {
         data: &RuntimeData,
     ) -> Result<(), SendError> {
         if let Some(trace) = self.trace.take() {
-            return self.traced(trace, now, |tape| Call::send(tape, Some(peer), data), |t| t.send_to_peer(now, peer, data));
+            return self.traced(
+                trace,
+                now,
+                |tape| Call::send(tape, Some(peer), data),
+                |t| t.send_to_peer(now, peer, data),
+            );
         }
         let now = self.clock.advance(now);
         let slot = self.sendable(peer)?;
@@ -80,7 +85,12 @@ impl Transport {
         reliability: Option<Reliability>,
     ) -> Result<(), SendError> {
         if let Some(trace) = self.trace.take() {
-            return self.traced(trace, now, |tape| Call::message(tape, peer, message, reliability), |t| t.send_data_channel_message(now, peer, message, reliability));
+            return self.traced(
+                trace,
+                now,
+                |tape| Call::message(tape, peer, message, reliability),
+                |t| t.send_data_channel_message(now, peer, message, reliability),
+            );
         }
         let now = self.clock.advance(now);
         let slot = self.sendable(peer)?;
@@ -102,7 +112,12 @@ impl Transport {
         data: &RuntimeData,
     ) -> Result<BroadcastStats, BroadcastError> {
         if let Some(trace) = self.trace.take() {
-            return self.traced(trace, now, |tape| Call::send(tape, None, data), |t| t.broadcast(now, data));
+            return self.traced(
+                trace,
+                now,
+                |tape| Call::send(tape, None, data),
+                |t| t.broadcast(now, data),
+            );
         }
         let now = self.clock.advance(now);
         if self.phase != Phase::Running {
@@ -138,7 +153,12 @@ impl Transport {
     pub fn buffered_amount(&mut self, peer: &str) -> Result<usize, SendError> {
         if let Some(trace) = self.trace.take() {
             let now = self.clock.now();
-            return self.traced(trace, now, |_| Call::Buffered(peer.into()), |t| t.buffered_amount(peer));
+            return self.traced(
+                trace,
+                now,
+                |_| Call::Buffered(peer.into()),
+                |t| t.buffered_amount(peer),
+            );
         }
         let slot = self.sendable(peer)?;
         let remote = self.remotes.get_mut(slot);
@@ -151,7 +171,12 @@ impl Transport {
     /// [`SendError`], where there is no connection to it.
     pub fn request_keyframe(&mut self, now: Instant, peer: &str) -> Result<(), SendError> {
         if let Some(trace) = self.trace.take() {
-            return self.traced(trace, now, |_| Call::Keyframe(peer.into()), |t| t.request_keyframe(now, peer));
+            return self.traced(
+                trace,
+                now,
+                |_| Call::Keyframe(peer.into()),
+                |t| t.request_keyframe(now, peer),
+            );
         }
         let now = self.clock.advance(now);
         let slot = self.sendable(peer)?;
@@ -169,7 +194,12 @@ impl Transport {
     /// [`SendError`], where there is no connection to it.
     pub fn offer_video(&mut self, now: Instant, peer: &str) -> Result<(), SendError> {
         if let Some(trace) = self.trace.take() {
-            return self.traced(trace, now, |_| Call::Video(peer.into()), |t| t.offer_video(now, peer));
+            return self.traced(
+                trace,
+                now,
+                |_| Call::Video(peer.into()),
+                |t| t.offer_video(now, peer),
+            );
         }
         let now = self.clock.advance(now);
         let slot = self.sendable(peer)?;

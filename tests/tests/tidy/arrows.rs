@@ -5,13 +5,14 @@ use serde_json::Value;
 use super::source::{Source, is_word};
 
 /// The modules at the bottom of the core: everybody may know them, and they know no one above.
-const LEAVES: &[&str] = &["id", "time", "rng", "net", "error", "media"];
+const LEAVES: &[&str] = &["id", "time", "trace", "rng", "net", "error", "media"];
 
 /// What each module of the core may know beside itself. `*` is everybody.
 const MODULES: &[(&str, &[&[&str]])] = &[
     ("id", &[&["error"]]),
     ("time", &[]),
-    ("rng", &[]),
+    ("trace", &[]),
+    ("rng", &[&["trace"]]),
     ("net", &[&["id"]]),
     ("error", &[&["id"]]),
     ("media", &[&["id", "error"]]),
@@ -23,7 +24,6 @@ const MODULES: &[(&str, &[&[&str]])] = &[
     ("peer", &[LEAVES, &["ice"]]),
     ("pipeline", &[LEAVES, &["config", "sync", "codec"]]),
     ("metrics", &[LEAVES]),
-    ("trace", &[LEAVES]),
     ("transport", &[&["*"]]),
 ];
 

@@ -124,9 +124,7 @@ impl Data {
                 captured: frame.captured.map(|at| tape.nanos(at)),
             },
             RuntimeData::Text(text) => Self::Text(Content::of(tape, text.as_bytes())),
-            RuntimeData::Json(value) => {
-                Self::Json(Content::of(tape, value.to_string().as_bytes()))
-            }
+            RuntimeData::Json(value) => Self::Json(Content::of(tape, value.to_string().as_bytes())),
             RuntimeData::Binary(bytes) => Self::Binary(Content::of(tape, bytes)),
         }
     }
@@ -217,10 +215,9 @@ impl Call {
                 Io::UdpFailed { socket: socket.0, error: text(error) }
             }
             IoEvent::LinkUp { link } => Io::LinkUp { link: link.0 },
-            IoEvent::LinkText { link, text } => Io::LinkText {
-                link: link.0,
-                text: tape.labels(|labels| labels.signaling(text)),
-            },
+            IoEvent::LinkText { link, text } => {
+                Io::LinkText { link: link.0, text: tape.labels(|labels| labels.signaling(text)) }
+            }
             IoEvent::LinkDown { link, code, reason } => {
                 Io::LinkDown { link: link.0, code, reason: text(reason) }
             }

@@ -2,6 +2,8 @@
 
 mod call;
 mod config;
+#[cfg(feature = "sim")]
+mod hostile;
 mod output;
 mod replay;
 
@@ -13,6 +15,8 @@ use crate::signaling::Client;
 use crate::trace::{Entry, Header, RecordOptions, Recorder, Tape};
 
 pub(super) use call::Call;
+#[cfg(feature = "sim")]
+pub use hostile::hostile;
 pub(super) use output::{command, event, media, outcome, transmit};
 pub use replay::{Replay, ReplayReport};
 

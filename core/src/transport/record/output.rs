@@ -92,10 +92,8 @@ pub(in crate::transport) fn media(tape: &Tape, media: &Media) {
                 timing.delay.as_nanos() as i64,
                 frame.timestamp.as_nanos() as i64,
             ];
-            let rest = format!(
-                "{:?}",
-                (timing.capture, timing.framerate, timing.audio_sync_offset_ms)
-            );
+            let rest =
+                format!("{:?}", (timing.capture, timing.framerate, timing.audio_sync_offset_ms));
             let what = (frame.data.len(), frame.keyframe, contiguous, frame.codec);
             json!({"Video": [peer, timing.rtp, times, rest, what]})
         }
