@@ -84,7 +84,7 @@ fn eventful(options: &RecordOptions) -> Vec<Vec<u8>> {
     for a in 0..3 {
         for b in (0..3).filter(|b| *b != a) {
             let peer = format!("p{b}");
-            world.act(a, |transport, now| transport.connect_peer(now, &peer)).unwrap();
+            world.act(a, |transport, now| transport.connect_peer(now, &peer)).expect("announced");
         }
     }
     assert!(world.run_until(World::all_connected));
@@ -97,7 +97,7 @@ fn eventful(options: &RecordOptions) -> Vec<Vec<u8>> {
     chatter(&mut world, 100);
     let mut patch = ConfigPatch::new();
     patch.jitter_buffer_size_ms = Some(120);
-    world.act(0, |transport, now| transport.configure(now, &patch)).unwrap();
+    world.act(0, |transport, now| transport.configure(now, &patch)).expect("in bounds");
     world.break_signaling(1);
     world.cut(0, 1, true);
     chatter(&mut world, 100);
@@ -109,8 +109,8 @@ fn eventful(options: &RecordOptions) -> Vec<Vec<u8>> {
     let failed = |event: &Event| matches!(event, Event::Failed { .. });
     assert!(world.run_until(|world| world.hosts[1].count(failed) > 0), "the crash is seen");
     chatter(&mut world, 20);
-    world.act(1, |transport, now| transport.request_keyframe(now, "p0")).unwrap();
-    world.act(1, |transport, now| transport.disconnect_peer(now, "p0")).unwrap();
+    world.act(1, |transport, now| transport.request_keyframe(now, "p0")).expect("there");
+    world.act(1, |transport, now| transport.disconnect_peer(now, "p0")).expect("there");
     chatter(&mut world, 20);
     for host in [0, 1, 3] {
         world.act(host, |transport, now| transport.shutdown(now));
@@ -405,5 +405,5 @@ fn a_recording_begins_before_the_start_and_once() {
 
 fn record_of(world: &mut World) -> Vec<u8> {
     let host = world.add(automatic("p2"));
-    world.hosts[host].transport.record(&RecordOptions::default()).unwrap().take()
+    world.hosts[host].transport.record(&RecordOptions::default()).expect("not started").take()
 }

@@ -11,7 +11,7 @@ use super::Outbound;
 use super::rtc::{ChannelData, ChannelId};
 use crate::error::PeerFault;
 use crate::media::{DataMessage, VideoCodec};
-use crate::trace::{Body, Sketch, Tape};
+use crate::trace::{Body, MAX_FRAME, MAX_PACKET, Sketch, Tape};
 
 /// One output of the engine.
 #[derive(Debug)]
@@ -201,7 +201,7 @@ impl KeptTurn {
                 sequence: seq,
                 rtp,
                 level,
-                opus: opus.stand_in().into(),
+                opus: opus.stand_in_up_to(MAX_PACKET).into(),
             },
             Self::Video { codec, seq, ticks, key, contiguous, data } => Turn::Video {
                 codec,
@@ -209,7 +209,7 @@ impl KeptTurn {
                 ticks,
                 keyframe: key,
                 contiguous,
-                data: data.stand_in().into(),
+                data: data.stand_in_up_to(MAX_FRAME).into(),
             },
             Self::Report { mid, ntp, rtp, packets, octets, at } => Turn::Report {
                 mid: mid.as_str().into(),

@@ -209,6 +209,7 @@ impl Rtc {
         if self.turns.is_empty() {
             let none: Vec<KeptTurn> = Vec::new();
             self.turns = tape.ask(("poll", self.number), Value::Null, none, Vec::new).into();
+            self.turns.truncate(MAX_TURNS);
         }
         match self.turns.pop_front().map(|turn| turn.revive(&tape)) {
             Some(turn) => {

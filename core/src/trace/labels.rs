@@ -158,7 +158,7 @@ impl Labels {
             IpAddr::V4(v4) if v4.is_private() => Ipv4Addr::new(10, high, middle, low).into(),
             IpAddr::V4(v4) if v4.is_link_local() => Ipv4Addr::new(169, 254, middle, low).into(),
             IpAddr::V4(v4) if v4.is_broadcast() => return ip,
-            // RFC 2544's range, of 17 bits: the 18th address of 2^16 shares none yet.
+            // RFC 2544's range for benchmarks: 17 bits, as many as there can be numbers.
             IpAddr::V4(_) => Ipv4Addr::new(198, 18 + (high & 1), middle, low).into(),
             IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => {
                 // Its kind is not used for anything.

@@ -30,7 +30,7 @@ pub(crate) use format::START;
 pub use format::VERSION;
 pub(crate) use labels::Labels;
 pub use recorder::{RecordOptions, Recorder};
-pub(crate) use sketch::{Body, Sketch, hex, unhex};
+pub(crate) use sketch::{Body, MAX_FRAME, MAX_PACKET, Sketch, hex, unhex};
 pub use tape::Difference;
 pub(crate) use tape::{Entry, Read, Tape};
 

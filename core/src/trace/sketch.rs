@@ -5,6 +5,12 @@ use serde::{Deserialize, Serialize};
 /// The most bytes that a stand-in has, whatever a recording says.
 const MAX_STAND_IN: usize = 17 * 1024 * 1024;
 
+/// The longest stand-in of a frame of video, of which hundreds may wait: what is longer counts as so long.
+pub(crate) const MAX_FRAME: usize = 512 * 1024;
+
+/// The longest stand-in of a packet of audio: what a datagram has room for.
+pub(crate) const MAX_PACKET: usize = 65_535;
+
 /// The largest UDP datagram.
 const MAX_DATAGRAM: usize = 65_535;
 
@@ -86,8 +92,14 @@ impl Body {
 
     /// Bytes of the same length that begin alike, filled up with `x`.
     pub(crate) fn stand_in(&self) -> Vec<u8> {
-        let length = self.length.min(MAX_STAND_IN);
+        self.stand_in_up_to(MAX_STAND_IN)
+    }
+
+    /// The same, but no longer than that: a few bytes of a recording must not take much memory.
+    pub(crate) fn stand_in_up_to(&self, most: usize) -> Vec<u8> {
+        let length = self.length.min(most);
         let mut out = unhex(&self.head).unwrap_or_default();
+        out.truncate(length);
         out.resize(length, b'x');
         out
     }

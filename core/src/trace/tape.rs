@@ -334,7 +334,7 @@ impl Tape {
     pub(crate) fn differs(&self, what: &str, got: &str) {
         let mut inner = self.lock();
         if let Mode::Replay(playing) = &mut inner.mode {
-            let expected = playing.peek().map_or_else(|| "the end".into(), |entry| show(entry));
+            let expected = playing.peek().map_or_else(|| "the end".into(), show);
             playing.differ(what.to_owned(), expected, got.to_owned());
         }
     }
@@ -434,12 +434,14 @@ impl Playing {
             }
             return None;
         };
-        if let Entry::Ask { op: was, of: whom, told: before, answer, panicked } = next {
-            if was == op && *whom == of && before == told {
-                let found = (answer.clone(), *panicked);
-                self.take();
-                return Some(found);
-            }
+        if let Entry::Ask { op: was, of: whom, told: before, answer, panicked } = next
+            && was == op
+            && *whom == of
+            && before == told
+        {
+            let found = (answer.clone(), *panicked);
+            self.take();
+            return Some(found);
         }
         let got = Entry::Ask {
             op: op.to_owned(),

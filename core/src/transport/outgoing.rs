@@ -7,7 +7,7 @@ use crate::codec::EncodedFrame;
 use crate::codec::{AudioChunk, AudioInput, Channels, OpusEncoder, OpusSettings};
 use crate::config::AudioSettings;
 use crate::media::AudioBuffer;
-use crate::trace::{Body, Tape};
+use crate::trace::{Body, MAX_PACKET, Tape};
 
 /// A sender that pauses for longer than this, beyond the audio that it has handed over, was silent: the
 /// timeline moves on with the clock. Less is the unevenness of the application's own pace.
@@ -25,7 +25,6 @@ fn samples(duration: Duration) -> u64 {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum EncodeError {
     /// The caller's samples are malformed.
-    #[cfg_attr(not(feature = "opus"), expect(dead_code, reason = "found by the encoder"))]
     Invalid(String),
     /// The encoder failed, or there is none.
     Encoding(String),
@@ -46,13 +45,17 @@ pub(super) struct AudioSource {
 /// is silence.
 type KeptFrame = (Body, u64, u64, u8, bool);
 
+/// The most frames that one chunk becomes in a recording: more than a minute.
+const MAX_FRAMES: usize = 4_096;
+
 fn keep(frame: &EncodedFrame) -> KeptFrame {
     let duration = u64::try_from(frame.duration.as_nanos()).unwrap_or(u64::MAX);
     (Body::of(&frame.opus, 1), duration, frame.rtp_offset, frame.level, frame.dtx)
 }
 
 fn revive((packet, duration, rtp_offset, level, dtx): KeptFrame) -> EncodedFrame {
-    let (opus, duration) = (packet.stand_in().into(), Duration::from_nanos(duration));
+    let (opus, duration) =
+        (packet.stand_in_up_to(MAX_PACKET).into(), Duration::from_nanos(duration));
     EncodedFrame { opus, duration, rtp_offset, level, dtx }
 }
 
@@ -84,6 +87,7 @@ impl AudioSource {
             },
             |kept: Kept| {
                 Some(match kept {
+                    Ok(frames) if frames.len() > MAX_FRAMES => return None,
                     Ok(frames) => Ok(frames.into_iter().map(revive).collect()),
                     Err((true, text)) => Err(EncodeError::Invalid(text)),
                     Err((false, text)) => Err(EncodeError::Encoding(text)),

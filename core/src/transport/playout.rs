@@ -71,7 +71,7 @@ impl AudioPlayout {
     }
 
     /// Has what is found in the contents of packets pass a tape.
-    #[cfg_attr(not(feature = "opus"), expect(unused_variables, clippy::needless_pass_by_ref_mut))]
+    #[cfg_attr(not(feature = "opus"), expect(unused_variables))]
     pub(crate) fn record(&mut self, tape: &Tape) {
         #[cfg(feature = "opus")]
         if let Output::Decoded(rendering) = &mut self.output {

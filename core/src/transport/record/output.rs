@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::media::DataMessage;
 use crate::net::{IoCommand, Transmit};
-use crate::trace::{Entry, Sketch, Tape};
+use crate::trace::{Entry, MAX_FRAME, Sketch, Tape};
 use crate::transport::event::{AudioData, Event, Media, Outcome};
 
 fn pass(tape: &Tape, queue: &str, what: Value) {
@@ -94,7 +94,8 @@ pub(in crate::transport) fn media(tape: &Tape, media: &Media) {
             ];
             let rest =
                 format!("{:?}", (timing.capture, timing.framerate, timing.audio_sync_offset_ms));
-            let what = (frame.data.len(), frame.keyframe, contiguous, frame.codec);
+            let size = frame.data.len().min(MAX_FRAME);
+            let what = (size, frame.keyframe, contiguous, frame.codec);
             json!({"Video": [peer, timing.rtp, times, rest, what]})
         }
     };
