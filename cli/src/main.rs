@@ -14,6 +14,7 @@ mod output;
 mod page;
 mod playout;
 mod reception;
+mod replay;
 mod signal;
 mod stop;
 
@@ -44,6 +45,7 @@ struct Cli {
 enum Command {
     Demo(demo::Args),
     Join(join::Args),
+    Replay(replay::Args),
     Signal(signal::Args),
 }
 
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         match cli.command {
             Command::Demo(args) => demo::run(args).await,
             Command::Join(args) => join::run(args).await,
+            Command::Replay(args) => replay::run(&args),
             Command::Signal(args) => signal::run(args).await,
         }
     });

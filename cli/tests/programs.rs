@@ -104,6 +104,41 @@ async fn two_peers_hear_each_others_tone_and_part_in_peace() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_peer_records_is_replayed() {
+    let room = Room::open();
+    let file = std::env::temp_dir().join(format!("rtcmesh-trace-{}", std::process::id()));
+    let path = file.to_str().unwrap();
+    let words = ["--seconds", "2", "--connect", "none", "--mask-addresses", "--trace", path];
+    let mut answering = room.join("bob", &words);
+    let mut calling = room.join("alice", &["--seconds", "2", "--connect", "bob"]);
+    let (bob, alice) = tokio::join!(result(&mut answering), result(&mut calling));
+    assert_eq!((bob.1, alice.1), (Some(0), Some(0)));
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "it is for its owner alone");
+    }
+    let replayed = run(&["replay", path, "--json"]);
+    let report: Value = serde_json::from_slice(&replayed.stdout).unwrap();
+    assert_eq!((replayed.status.code(), &report["equal"]), (Some(0), &true.into()), "{report}");
+    assert_eq!((&report["peer"], &report["ended"]), (&"bob".into(), &Value::Null));
+    assert!(report["seconds"].as_f64().unwrap() > 2.0, "{report}");
+    assert!(report["calls"].as_u64().unwrap() > 200, "{report}");
+    let words = String::from_utf8(run(&["replay", path]).stdout).unwrap();
+    assert!(words.contains("Everything went as recorded."), "{words}");
+    let shown = String::from_utf8(run(&["replay", "--show", path]).stdout).unwrap();
+    assert!(shown.lines().count() > 500 && shown.contains("Connected"));
+
+    std::fs::write(&file, "something else").unwrap();
+    let foreign = run(&["replay", path]);
+    assert_eq!(foreign.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&foreign.stderr).contains("no recording"), "{foreign:?}");
+    std::fs::remove_file(file).unwrap();
+    room.server.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn peers_that_send_no_audio_need_not_be_heard() {
     let room = Room::open();
     let words = ["--seconds", "0.5", "--audio", "none"];

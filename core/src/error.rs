@@ -200,7 +200,7 @@ impl From<ConfigError> for ConfigureError {
 }
 
 /// Why a connection to a peer ended or never came about: grouped by whose fault it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub enum PeerFault {
     /// It sent what the protocol forbids.
@@ -215,6 +215,20 @@ pub enum PeerFault {
     Refused(String),
     /// A fault of this library's engine, contained to the one peer.
     Internal(String),
+}
+
+impl PeerFault {
+    /// The same with another text.
+    pub(crate) fn map_text(&self, text: impl FnOnce(&str) -> String) -> Self {
+        match self {
+            Self::Misbehaved(what) => Self::Misbehaved(text(what)),
+            Self::Incompatible(what) => Self::Incompatible(text(what)),
+            Self::Timeout(what) => Self::Timeout(text(what)),
+            Self::Unreachable(what) => Self::Unreachable(text(what)),
+            Self::Refused(what) => Self::Refused(text(what)),
+            Self::Internal(what) => Self::Internal(text(what)),
+        }
+    }
 }
 
 impl fmt::Display for PeerFault {

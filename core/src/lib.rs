@@ -16,4 +16,5 @@ pub mod rng;
 pub mod signaling;
 pub mod sync;
 pub mod time;
+pub mod trace;
 pub mod transport;

@@ -6,6 +6,8 @@ use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 use sha2::{Digest, Sha256};
 
+use crate::trace::Tape;
+
 /// 32 bytes of entropy: everything random in a machine follows from it.
 ///
 /// Adapters fill it from the operating system; only simulators and tests make it from a number.
@@ -41,13 +43,15 @@ impl fmt::Debug for Seed {
 pub struct Rng {
     seed: Seed,
     stream: ChaCha20Rng,
+    /// Writes draws down, or gives those of a recording.
+    tape: Option<Tape>,
 }
 
 impl Rng {
     /// The generator of `seed`.
     pub fn new(seed: Seed) -> Self {
         let stream = ChaCha20Rng::from_seed(seed.0);
-        Self { seed, stream }
+        Self { seed, stream, tape: None }
     }
 
     /// An independent generator, a function of this one's seed and of the label alone (not of what
@@ -57,16 +61,39 @@ impl Rng {
         hash.update(b"rtcmesh fork");
         hash.update(self.seed.0);
         hash.update(label.as_bytes());
-        Self::new(Seed(hash.finalize().into()))
+        Self { tape: self.tape.clone(), ..Self::new(Seed(hash.finalize().into())) }
+    }
+
+    /// Has what is drawn from now on, and in forks to come, pass a tape.
+    pub(crate) fn record(&mut self, tape: Tape) {
+        self.tape = Some(tape);
+    }
+
+    /// Draws what is a secret: it passes no tape.
+    pub(crate) fn secretly<T>(&mut self, draw: impl FnOnce(&mut Self) -> T) -> T {
+        let tape = self.tape.take();
+        let drawn = draw(self);
+        self.tape = tape;
+        drawn
     }
 
     /// The next 64 random bits.
     pub fn next_u64(&mut self) -> u64 {
+        if let Some(tape) = &self.tape {
+            let mut bytes = [0; 8];
+            let stream = &mut self.stream;
+            tape.draw(&mut bytes, |out| out.copy_from_slice(&stream.next_u64().to_le_bytes()));
+            return u64::from_le_bytes(bytes);
+        }
         self.stream.next_u64()
     }
 
     /// Fills `out` with random bytes.
     pub fn fill(&mut self, out: &mut [u8]) {
+        if let Some(tape) = &self.tape {
+            let stream = &mut self.stream;
+            return tape.draw(out, |out| stream.fill_bytes(out));
+        }
         self.stream.fill_bytes(out);
     }
 

@@ -37,12 +37,12 @@ use std::time::Instant;
 pub use rtcmesh_core::transport::OpusVoice;
 pub use rtcmesh_core::transport::{
     AudioData, AudioFrame, BroadcastStats, CaptureTime, ClosedBy, Event, Media, Metrics,
-    PeerCounters, PeerInfo, PeerState, Quality, SyncInfo, VideoTiming,
+    PeerCounters, PeerInfo, PeerState, Quality, Replay, ReplayReport, SyncInfo, VideoTiming,
 };
-pub use rtcmesh_core::{config, error, id, media, signaling, sync};
+pub use rtcmesh_core::{config, error, id, media, signaling, sync, trace};
 pub use rtcmesh_runtime::{
-    Admission, Assets, IoMetrics, Origins, ServerError, SignalingServerOptions, TlsError,
-    TlsIdentity, TlsOptions, TransportEvent,
+    Admission, Assets, IoMetrics, Origins, RecordingFile, ServerError, SignalingServerOptions,
+    TlsError, TlsIdentity, TlsOptions, TransportEvent,
 };
 
 use rtcmesh_runtime::{Runtime, TcpListener, TcpStream, Timer, UdpSocket};

@@ -15,4 +15,4 @@ pub use server::{
     Admission, Assets, Origins, ServerError, SignalingServer, SignalingServerOptions,
 };
 pub use tls::{TlsError, TlsIdentity, TlsOptions};
-pub use transport::{Events, IoMetrics, TransportEvent, WebRtcTransport};
+pub use transport::{Events, IoMetrics, RecordingFile, TransportEvent, WebRtcTransport};

@@ -17,7 +17,8 @@ use clap::ValueEnum;
 use clap::error::ErrorKind;
 use rtcmesh_core::config::{Config, ConnectMode, VideoSettings};
 use rtcmesh_core::id::PeerId;
-use rtcmesh_tokio::{TlsOptions, WebRtcTransport};
+use rtcmesh_tokio::trace::RecordOptions;
+use rtcmesh_tokio::{RecordingFile, TlsOptions, WebRtcTransport};
 use serde_json::{Map, Value};
 
 use crate::Outcome;
@@ -70,6 +71,13 @@ pub(crate) struct Args {
     /// Write what each peer sends to DIR/<peer>.wav (48 kHz, 16 bits). The folder is made.
     #[arg(long, value_name = "DIR")]
     record: Option<PathBuf>,
+    /// Record what this peer is told and what it decides into a file, for `rtcmesh replay`: signaling without secrets, no
+    /// media and no messages. Only its owner can read it.
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
+    /// Replace the addresses in that file by others of their kind.
+    #[arg(long, requires = "trace")]
+    mask_addresses: bool,
     /// Send every data message back to its sender unchanged, but never an echo of such a message: the same
     /// message again within 3 seconds counts as one.
     #[arg(long)]
@@ -176,6 +184,15 @@ impl Args {
         self.playout.apply(config)
     }
 
+    /// Begins the recording that is wished.
+    fn trace(&self, transport: &WebRtcTransport) -> Result<Option<RecordingFile>, String> {
+        let Some(path) = &self.trace else { return Ok(None) };
+        let mut options = RecordOptions::default();
+        options.mask_addresses = self.mask_addresses;
+        let recording = transport.record_to(path, &options);
+        recording.map(Some).map_err(|error| format!("--trace {}: {error}", path.display()))
+    }
+
     fn tls(&self) -> Result<TlsOptions, String> {
         let mut options = TlsOptions::new();
         if let Some(path) = &self.tls_ca {
@@ -200,9 +217,13 @@ pub(crate) async fn run(args: Args) -> Outcome {
             .map_err(|error| format!("--record {}: {error}", folder.display()))?;
     }
     let transport = WebRtcTransport::new(args.config())?.tls(args.tls()?);
+    let recording = args.trace(&transport)?;
     let output = Output::new(args.json);
     let session = Session::new(&args, transport, output, give_up);
     let unfulfilled = session.run(source).await;
+    if let Some((recording, path)) = recording.zip(args.trace.as_ref()) {
+        recording.finish().map_err(|error| format!("--trace {}: {error}", path.display()))?;
+    }
     for complaint in &unfulfilled {
         crate::complain(complaint);
     }

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{ConfigError, within};
 use crate::media::VideoCodec;
 
 /// What the application gets of received audio.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ReceivedAudio {
     /// Samples at 48 kHz, decoded at their playout time, with what was lost concealed. Without the
@@ -22,7 +24,7 @@ pub enum ReceivedAudio {
 }
 
 /// Whether the delay of playout follows the network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize, Deserialize)]
 pub enum Playout {
     /// Media is held for exactly the configured size of the buffer, above the fastest transit of late.
     Fixed,
@@ -33,7 +35,7 @@ pub enum Playout {
 }
 
 /// What an adaptive delay of playout prefers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum PlayoutPreference {
     /// Little delay: for conversations.
@@ -44,7 +46,7 @@ pub enum PlayoutPreference {
 }
 
 /// How received audio is made up where nothing of it is there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Concealment {
     /// By what was heard before, repeated and faded out.
@@ -80,7 +82,7 @@ pub enum Concealment {
 /// | 48,000 | 215 | 215 | 215 | - | - | 215 |
 /// | 64,000 | 215 | 215 | 215 | - | 55 | 215 |
 /// | 96,000 | 215 | 215 | 215 | 15 | 215 | 215 |
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct AudioSettings {
     /// Whether audio is offered (default). Offered audio is answered in any case.
@@ -162,7 +164,7 @@ pub(crate) fn check_dred(field: &'static str, millis: u16) -> Result<(), ConfigE
 }
 
 /// Video: encoded frames pass through, both ways.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct VideoSettings {
     /// Whether video is offered, default off. Offered video is answered in any case.
@@ -187,7 +189,7 @@ impl VideoSettings {
 }
 
 /// The reliability of data messages that state none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum DataChannelMode {
     /// Reliable and ordered: the channel `data`.

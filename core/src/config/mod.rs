@@ -21,7 +21,7 @@ pub(crate) use media::{check_dred, check_dred_bounds};
 pub use patch::ConfigPatch;
 
 /// Whom a transport connects to by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub enum ConnectMode {
     /// Connects to every peer that is announced, and calls lost ones again.

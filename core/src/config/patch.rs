@@ -8,7 +8,8 @@ use crate::media::VideoCodec;
 ///
 /// Settings of audio, the jitter buffer's size and the RTCP interval apply to live peers at once; the video
 /// codec to later connections.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct ConfigPatch {
     /// The audio encoder's bitrate in bit/s: 16,000 to 50,000,000 by contract; above what Opus can

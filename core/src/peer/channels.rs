@@ -3,11 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use str0m::channel::{ChannelData, ChannelId};
-
 use super::early::Early;
 use super::fragment::{Bytes, Kind, Outgoing, PAYLOAD, Reassembly};
-use super::negotiation::channel_config;
+use super::rtc::{ChannelData, ChannelId};
 use super::sdp::Description;
 use super::stats::PeerFigures;
 use super::{Peer, PeerConfig, PeerEvent, State};
@@ -22,7 +20,7 @@ pub(super) const UNRELIABLE: &str = "data-unreliable";
 /// The reliable, ordered channel of fragments, between rtcmesh peers.
 pub(super) const FRAGMENTS: &str = "rtcmesh/1";
 /// All of them, in the order in which they are opened.
-const LABELS: [&str; 3] = [DATA, UNRELIABLE, FRAGMENTS];
+pub(super) const LABELS: [&str; 3] = [DATA, UNRELIABLE, FRAGMENTS];
 
 /// An answerer gives the offerer this long to open its channels (transport contract).
 const MISSING_AFTER: Duration = Duration::from_secs(2);
@@ -257,9 +255,7 @@ impl Peer {
             return;
         }
         for label in labels {
-            let id = self.drive(now, |peer| {
-                Ok(peer.rtc.direct_api().create_data_channel(channel_config(label)))
-            });
+            let id = self.drive(now, |peer| Ok(peer.rtc.create_channel(label)));
             if let Some(id) = id {
                 self.channels.opened(label, id);
             }
@@ -314,7 +310,9 @@ impl Peer {
     fn take_channel_data(&mut self, data: ChannelData) {
         let label = self.channels.label_of(data.id);
         if label == Some(FRAGMENTS) {
-            match self.channels.reassembly.push(self.now, &data.data) {
+            let rtc = &self.rtc;
+            let finish = |kind, data| rtc.message(kind, data);
+            match self.channels.reassembly.push(self.now, &data.data, finish) {
                 Ok(Some(message)) => {
                     self.out.events.push_back(PeerEvent::Data(message, Reliability::Reliable));
                 }
@@ -325,11 +323,8 @@ impl Peer {
         }
         let unreliable = label == Some(UNRELIABLE);
         let reliability = if unreliable { Reliability::Unreliable } else { Reliability::Reliable };
-        let message = if data.binary {
-            DataMessage::Binary(data.data.into())
-        } else if let Ok(text) = String::from_utf8(data.data) {
-            DataMessage::Text(text.into())
-        } else {
+        let kind = if data.binary { Kind::Binary } else { Kind::Text };
+        let Some(message) = self.rtc.message(kind, data.data) else {
             self.figures.malformed += 1;
             return;
         };
@@ -389,18 +384,14 @@ impl Peer {
     }
 
     fn write_channel(&mut self, now: Instant, id: ChannelId, binary: bool, bytes: &[u8]) -> bool {
-        let written = self.drive(now, |peer| {
-            let Some(mut channel) = peer.rtc.channel(id) else { return Ok(false) };
-            channel.write(binary, bytes)
-        });
-        written == Some(true)
+        self.drive(now, |peer| peer.rtc.write_channel(id, binary, bytes)) == Some(true)
     }
 
     fn channel_buffered(&mut self, id: ChannelId) -> usize {
         if self.state == State::Closed {
             return 0;
         }
-        self.rtc.channel(id).map_or(0, |mut channel| channel.buffered_amount())
+        self.rtc.buffered(id)
     }
 
     /// Bytes of messages that the other side has not acknowledged.

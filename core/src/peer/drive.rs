@@ -4,11 +4,8 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
-use str0m::error::RtcError;
-use str0m::net::{Protocol, Receive};
-use str0m::{Event, Input, Output};
-
-use super::{Outbound, Peer, PeerEvent, State, path_is_up};
+use super::events::Turn;
+use super::{Peer, PeerEvent, PeerMedia, State};
 use crate::error::PeerFault;
 
 /// More outputs than any change can cause: an engine that gives more is in an endless loop.
@@ -23,13 +20,11 @@ impl Peer {
         remote: SocketAddr,
         payload: &[u8],
     ) {
-        // Parsed in its place: what the engine makes of a datagram takes a kilobyte, which is not to be moved.
-        self.guarded(now, |peer, now| match Receive::new(Protocol::Udp, remote, local, payload) {
-            Ok(receive) => peer.rtc.handle_input(Input::Receive(now, receive)),
-            Err(_) => {
+        self.guarded(now, |peer, now| {
+            if !peer.rtc.receive(now, local, remote, payload)? {
                 peer.figures.malformed += 1;
-                Ok(())
             }
+            Ok(())
         });
     }
 
@@ -37,13 +32,13 @@ impl Peer {
     pub(super) fn drive<T>(
         &mut self,
         now: Instant,
-        change: impl FnOnce(&mut Self) -> Result<T, RtcError>,
+        change: impl FnOnce(&mut Self) -> Result<T, PeerFault>,
     ) -> Option<T> {
         self.guarded(now, |peer, now| {
             let value = change(peer)?;
             peer.drain()?;
             // What was written is packed only when time passes, if only by nothing.
-            peer.rtc.handle_input(Input::Timeout(now))?;
+            peer.rtc.timeout(now)?;
             Ok(value)
         })
     }
@@ -51,24 +46,24 @@ impl Peer {
     fn guarded<T>(
         &mut self,
         now: Instant,
-        change: impl FnOnce(&mut Self, Instant) -> Result<T, RtcError>,
+        change: impl FnOnce(&mut Self, Instant) -> Result<T, PeerFault>,
     ) -> Option<T> {
         if self.state == State::Closed {
             return None;
         }
         self.now = self.now.max(now);
         let now = self.now;
-        let others = self.draws.enter();
+        let others = self.rtc.enter();
         let result = catch_unwind(AssertUnwindSafe(|| {
             let value = change(self, now)?;
             self.drain()?;
             Ok(value)
         }));
-        self.draws.leave(others);
+        self.rtc.leave(others);
         match result {
             Ok(Ok(value)) => Some(value),
-            Ok(Err(error)) => {
-                self.fail(fault(&error));
+            Ok(Err(fault)) => {
+                self.fail(fault);
                 None
             }
             Err(_) => {
@@ -79,37 +74,37 @@ impl Peer {
         }
     }
 
-    fn drain(&mut self) -> Result<(), RtcError> {
+    fn drain(&mut self) -> Result<(), PeerFault> {
         for _ in 0..MAX_OUTPUTS {
-            // An output is large: it is taken apart where it lies, without a move by `?`.
-            match self.rtc.poll_output() {
-                Ok(Output::Timeout(at)) => {
+            match self.rtc.poll()? {
+                Turn::Rest(at) => {
                     self.next = Some(at);
                     return Ok(());
                 }
-                Ok(Output::Transmit(transmit)) => self.out.transmits.push_back(Outbound {
-                    local: transmit.source,
-                    remote: transmit.destination,
-                    payload: transmit.contents.into(),
-                }),
-                Ok(Output::Event(Event::MediaData(data))) => self.on_media(data),
-                Ok(Output::Event(event)) => self.on_event(event),
-                Err(error) => return Err(error),
+                Turn::Transmit(outbound) => self.out.transmits.push_back(outbound),
+                turn => self.on_turn(turn),
             }
         }
         self.fail(PeerFault::Internal("the engine does not come to rest".into()));
         Ok(())
     }
 
-    fn on_event(&mut self, event: Event) {
-        match event {
-            Event::Connected if self.state == State::Connecting => {
+    fn on_turn(&mut self, turn: Turn) {
+        match turn {
+            Turn::Audio { arrived, sequence, rtp, level, opus } => {
+                self.figures.on_audio(arrived, sequence, rtp);
+                self.queue_media(PeerMedia::Audio { arrived, sequence, rtp, level, opus });
+            }
+            Turn::Video { codec, sequence, ticks, keyframe, contiguous, data } => {
+                self.on_video(codec, sequence, ticks, (keyframe, contiguous), data);
+            }
+            Turn::Connected if self.state == State::Connecting => {
                 self.state = State::Connected;
                 self.channels.connected(self.now);
                 self.out.events.push_back(PeerEvent::Connected);
             }
-            Event::IceConnectionStateChange(ice) => match (self.state, path_is_up(ice)) {
-                (State::Connected, false) if ice.is_disconnected() => {
+            Turn::Path { up, lost } => match (self.state, up) {
+                (State::Connected, false) if lost => {
                     self.state = State::Lost;
                     self.out.events.push_back(PeerEvent::Lost);
                 }
@@ -119,19 +114,24 @@ impl Peer {
                 }
                 _ => {}
             },
-            Event::MediaAdded(added) => self.media.on_added(added.mid, added.kind),
-            Event::ChannelOpen(id, label) => self.on_channel_open(id, &label),
-            Event::ChannelData(data) => self.on_channel_data(data),
-            Event::ChannelClose(id) => self.channels.on_close(id),
-            Event::SenderFeedback(feedback) => self.on_report(&feedback),
-            Event::KeyframeRequest(_) => self.out.events.push_back(PeerEvent::KeyframeRequested),
-            Event::PeerStats(stats) => self.figures.on_peer_stats(&stats),
-            Event::MediaEgressStats(stats) => self.figures.on_egress_stats(&stats),
-            Event::Closed => {
+            Turn::MediaAdded { mid, audio } => self.media.on_added(mid, audio),
+            Turn::ChannelOpen(id, label) => self.on_channel_open(id, &label),
+            Turn::ChannelData(data) => self.on_channel_data(data),
+            Turn::ChannelClose(id) => self.channels.on_close(id),
+            Turn::Report { mid, ntp, rtp, packets, octets, arrived } => {
+                if let Some(video) = self.media.is_video(mid) {
+                    let report = PeerMedia::Report { video, ntp, rtp, packets, octets, arrived };
+                    self.queue_media(report);
+                }
+            }
+            Turn::KeyframeRequest => self.out.events.push_back(PeerEvent::KeyframeRequested),
+            Turn::Pair { rtt, path } => self.figures.on_pair(rtt, path),
+            Turn::RemoteLoss(loss) => self.figures.remote_loss = loss.or(self.figures.remote_loss),
+            Turn::Closed => {
                 self.state = State::Closed;
                 self.out.events.push_back(PeerEvent::Closed);
             }
-            _ => {}
+            Turn::Connected | Turn::Nothing | Turn::Rest(_) | Turn::Transmit(_) => {}
         }
     }
 
@@ -142,31 +142,5 @@ impl Peer {
             self.next = None;
             self.out.events.push_back(PeerEvent::Failed(fault));
         }
-    }
-}
-
-/// Whose fault an error of the engine is.
-pub(super) fn fault(error: &RtcError) -> PeerFault {
-    let text = error.to_string();
-    match error {
-        RtcError::RemoteSdp(_) | RtcError::Sdp(_) => {
-            PeerFault::Misbehaved(format!("its description: {text}"))
-        }
-        RtcError::Dtls(_) => {
-            // The engine speaks ECDSA only: a certificate with an RSA key ends here.
-            let lower = text.to_lowercase();
-            let certificate = ["certificate", "signature", "cipher", "rsa"];
-            if certificate.iter().any(|word| lower.contains(word)) {
-                PeerFault::Incompatible(format!(
-                    "its certificate or cipher, where ECDSA is needed (no RSA): {text}"
-                ))
-            } else {
-                PeerFault::Misbehaved(format!("DTLS: {text}"))
-            }
-        }
-        RtcError::Net(_) | RtcError::Rtp(_) | RtcError::Packet(..) | RtcError::Ice(_) => {
-            PeerFault::Misbehaved(text)
-        }
-        _ => PeerFault::Internal(text),
     }
 }

@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use str0m::channel::{ChannelData, ChannelId};
-
+use super::rtc::{ChannelData, ChannelId};
 use crate::time::Deadline;
 
 /// That word is late by the jitter of the path, or by a retransmission: whoever waits longer hears nothing.

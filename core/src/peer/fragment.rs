@@ -154,11 +154,12 @@ pub(super) enum Rejected {
 }
 
 impl Reassembly {
-    /// Takes a fragment in; gives the message that it completes.
+    /// Takes a fragment in; gives the message that it completes, which `finish` makes.
     pub(super) fn push(
         &mut self,
         now: Instant,
         fragment: &[u8],
+        finish: impl FnOnce(Kind, Vec<u8>) -> Option<DataMessage>,
     ) -> Result<Option<DataMessage>, Rejected> {
         let (message, offset, total, kind, payload) = parse(fragment).ok_or(Rejected::Malformed)?;
         if offset == 0 {
@@ -233,7 +234,8 @@ fn parse(fragment: &[u8]) -> Option<(u32, usize, usize, Kind, &[u8])> {
         .then_some((message, offset, total, kind, payload))
 }
 
-fn finish(kind: Kind, data: Vec<u8>) -> Option<DataMessage> {
+/// Makes a message of its bytes; `None` where they are none of its kind.
+pub(super) fn finish(kind: Kind, data: Vec<u8>) -> Option<DataMessage> {
     match kind {
         Kind::Binary => Some(DataMessage::Binary(data.into())),
         Kind::Text => Some(DataMessage::Text(String::from_utf8(data).ok()?.into())),
@@ -264,7 +266,7 @@ mod tests {
         let mut messages = Vec::new();
         while outgoing.peek(&mut fragment) {
             outgoing.advance();
-            messages.extend(incoming.push(now, &fragment).unwrap());
+            messages.extend(incoming.push(now, &fragment, finish).unwrap());
         }
         messages
     }
@@ -314,7 +316,7 @@ mod tests {
         let mut fragment = Vec::new();
         outgoing.peek(&mut fragment);
         let mut incoming = Reassembly::default();
-        assert_eq!(incoming.push(now, &fragment), Ok(None));
+        assert_eq!(incoming.push(now, &fragment, finish), Ok(None));
         let deadline = incoming.poll_timeout().unwrap().at;
         assert_eq!(incoming.expire(deadline - Duration::from_millis(1)), 0);
         assert_eq!(incoming.expire(deadline), 1);
@@ -334,7 +336,7 @@ mod tests {
             bytes.extend_from_slice(payload);
             bytes
         };
-        assert_eq!(incoming.push(now, &fragment(1, 0, 4, 1, b"ab")), Ok(None));
+        assert_eq!(incoming.push(now, &fragment(1, 0, 4, 1, b"ab"), finish), Ok(None));
         for bad in [
             fragment(2, 2, 4, 1, b"ab"),
             fragment(3, 0, 4, 9, b"ab"),
@@ -344,9 +346,9 @@ mod tests {
             fragment(7, 0, 2, 0, b"\xff\xff"),
             vec![0; HEADER - 1],
         ] {
-            assert_eq!(incoming.push(now, &bad), Err(Rejected::Malformed), "{bad:?}");
+            assert_eq!(incoming.push(now, &bad, finish), Err(Rejected::Malformed), "{bad:?}");
         }
-        let done = incoming.push(now, &fragment(1, 2, 4, 1, b"cd")).unwrap();
+        let done = incoming.push(now, &fragment(1, 2, 4, 1, b"cd"), finish).unwrap();
         assert_eq!(done, Some(DataMessage::Binary(b"abcd".as_slice().into())));
     }
 
@@ -367,7 +369,7 @@ mod tests {
                 }
                 bytes.push(kind);
                 bytes.extend_from_slice(&payload);
-                let _ = incoming.push(now, &bytes);
+                let _ = incoming.push(now, &bytes, finish);
                 let held: usize = incoming.messages.values().map(|p| p.data.len()).sum();
                 prop_assert_eq!(held, incoming.bytes);
                 prop_assert!(incoming.messages.len() <= MAX_MESSAGES);

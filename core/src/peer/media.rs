@@ -1,12 +1,12 @@
 //! Audio and video: encoded frames in both directions.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use str0m::Rtc;
-use str0m::format::Codec;
-use str0m::media::{Frequency, MediaData, MediaKind, MediaTime, Mid, Pt, SenderFeedback};
+use serde::{Deserialize, Serialize};
+use str0m::media::{Mid, Pt};
 
+use super::rtc::Rtc;
 use super::{Peer, PeerMedia, sdp};
 use crate::media::{EncodedVideo, VideoCodec};
 
@@ -20,6 +20,17 @@ pub(crate) enum MediaRefused {
     NotNegotiated,
     /// The engine did not take it.
     Engine,
+}
+
+/// What the engine lets be sent in the sections of a connection.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct Sending {
+    /// Whether the other side may send audio.
+    pub(super) hears: bool,
+    /// The payload type of Opus.
+    pub(super) opus: Option<u8>,
+    /// Those of video, in the order of preference that was negotiated.
+    pub(super) video: Vec<(VideoCodec, u8)>,
 }
 
 /// The sections of a connection, and what may be sent in them.
@@ -36,18 +47,18 @@ pub(super) struct Media {
 }
 
 impl Media {
-    pub(super) fn on_added(&mut self, mid: Mid, kind: MediaKind) {
-        let section = if kind.is_audio() { &mut self.audio } else { &mut self.video };
+    pub(super) fn on_added(&mut self, mid: Mid, audio: bool) {
+        let section = if audio { &mut self.audio } else { &mut self.video };
         section.get_or_insert(mid);
     }
 
     /// Takes over the sections of our answer. The engine tells of them too, but not before media can
     /// flow: until then what the other side offered would count as still to be offered by us.
-    pub(super) fn answering(&mut self, rtc: &Rtc, answer: &str) {
+    pub(super) fn answering(&mut self, rtc: &mut Rtc, answer: &str) {
         for (_, mid) in sdp::sections(answer) {
             let mid = Mid::from(mid);
-            if let Some(media) = rtc.media(mid) {
-                self.on_added(mid, media.kind());
+            if let Some(audio) = rtc.is_audio(mid) {
+                self.on_added(mid, audio);
             }
         }
     }
@@ -68,32 +79,18 @@ impl Media {
 
     /// Finds the payload types that the other side takes.
     pub(super) fn settle(&mut self, rtc: &mut Rtc) {
-        self.hears = self
-            .audio
-            .and_then(|mid| rtc.media(mid))
-            .is_some_and(|media| media.direction().is_receiving());
-        self.opus = self.audio.and_then(|mid| {
-            let sending = rtc.media(mid).is_some_and(|media| media.direction().is_sending());
-            let writer = rtc.writer(mid).filter(|_| sending)?;
-            let mut params = writer.payload_params();
-            params.find(|params| params.spec().codec == Codec::Opus).map(|params| params.pt())
-        });
-        self.video_codecs.clear();
-        let Some(mid) = self.video else { return };
-        if !rtc.media(mid).is_some_and(|media| media.direction().is_sending()) {
-            return;
-        }
-        let Some(writer) = rtc.writer(mid) else { return };
-        for params in writer.payload_params() {
-            let codec = match params.spec().codec {
-                Codec::Vp8 => VideoCodec::Vp8,
-                Codec::Vp9 => VideoCodec::Vp9,
-                Codec::H264 => VideoCodec::H264,
-                _ => continue,
-            };
-            if !self.video_codecs.iter().any(|(known, _)| *known == codec) {
-                self.video_codecs.push((codec, params.pt()));
-            }
+        let Sending { hears, opus, video } = rtc.sending(self.audio, self.video);
+        self.hears = hears;
+        self.opus = opus.map(Pt::from);
+        self.video_codecs = video.into_iter().map(|(codec, pt)| (codec, Pt::from(pt))).collect();
+    }
+
+    /// Whether a section is that of video; `None`: it is none of ours.
+    pub(super) fn is_video(&self, mid: Mid) -> Option<bool> {
+        match mid {
+            mid if self.audio == Some(mid) => Some(false),
+            mid if self.video == Some(mid) => Some(true),
+            _ => None,
         }
     }
 }
@@ -112,16 +109,9 @@ impl Peer {
         let (Some(mid), Some(pt)) = (self.media.audio, self.media.opus) else {
             return Err(MediaRefused::NotNegotiated);
         };
-        let time = MediaTime::new(rtp, Frequency::FORTY_EIGHT_KHZ);
-        let opus = opus.clone();
-        let written = self.drive(now, |peer| {
-            let Some(mut writer) = peer.rtc.writer(mid) else { return Ok(false) };
-            if let Some(level) = level {
-                // RFC 6464: voice activity is left to receivers, who know what is speech to them.
-                writer = writer.audio_level(level, level > -50);
-            }
-            writer.write(pt, captured.min(now), time, opus).map(|()| true)
-        });
+        let captured = captured.min(now);
+        let written =
+            self.drive(now, |peer| peer.rtc.write_audio((mid, pt), captured, rtp, opus, level));
         match written {
             Some(true) => {
                 self.figures.audio_packets_out += 1;
@@ -138,20 +128,17 @@ impl Peer {
         frame: &EncodedVideo,
     ) -> Result<(), MediaRefused> {
         let codec = self.media.video_codecs.iter().find(|(codec, _)| *codec == frame.codec);
-        let (Some(mid), Some((_, pt))) = (self.media.video, codec.copied()) else {
+        let (Some(mid), Some((_, pt))) = (self.media.video, codec) else {
             return Err(MediaRefused::NotNegotiated);
         };
         // 90 kHz: nine ticks are 100 µs.
         let nanos = u64::from(frame.timestamp.subsec_nanos());
         let ticks = frame.timestamp.as_secs().wrapping_mul(90_000) + nanos * 9 / 100_000;
-        let time = MediaTime::new(ticks, Frequency::NINETY_KHZ);
-        let data = frame.data.clone();
         // Reports tell when frames were captured, since receivers show them with the audio of that time.
-        let captured = frame.captured.unwrap_or(now);
-        let written = self.drive(now, |peer| {
-            let Some(writer) = peer.rtc.writer(mid) else { return Ok(false) };
-            writer.write(pt, captured.min(now), time, data).map(|()| true)
-        });
+        let captured = frame.captured.unwrap_or(now).min(now);
+        let to = (mid, *pt);
+        let written =
+            self.drive(now, |peer| peer.rtc.write_video(to, captured, ticks, &frame.data));
         match written {
             Some(true) => {
                 self.figures.video_frames_out += 1;
@@ -163,15 +150,9 @@ impl Peer {
 
     /// Asks the other side for a keyframe of its video (RFC 4585, section 6.3.1).
     pub(crate) fn request_keyframe(&mut self, now: Instant) {
-        use str0m::media::KeyframeRequestKind;
         let Some(mid) = self.media.video else { return };
         self.drive(now, |peer| {
-            if let Some(mut writer) = peer.rtc.writer(mid)
-                && writer.is_request_keyframe_possible(KeyframeRequestKind::Pli)
-            {
-                // Nothing has arrived yet: there is nobody to ask.
-                let _ = writer.request_keyframe(None, KeyframeRequestKind::Pli);
-            }
+            peer.rtc.request_keyframe(mid);
             Ok(())
         });
     }
@@ -186,83 +167,27 @@ impl Peer {
         self.media.hears
     }
 
-    pub(super) fn on_media(&mut self, data: MediaData) {
-        let codec = match data.params.spec().codec {
-            Codec::Opus => None,
-            Codec::Vp8 => Some(VideoCodec::Vp8),
-            Codec::Vp9 => Some(VideoCodec::Vp9),
-            Codec::H264 => Some(VideoCodec::H264),
-            _ => return,
-        };
-        let media = match codec {
-            None => {
-                let sequence = **data.seq_range.start();
-                // The wire's 32 bits: whoever compares timestamps compares them modulo 2^32.
-                let rtp = data.time.numer() as u32;
-                self.figures.on_audio(data.network_time, sequence, rtp);
-                PeerMedia::Audio {
-                    arrived: data.network_time,
-                    sequence,
-                    rtp,
-                    level: data.ext_vals.audio_level,
-                    opus: data.data,
-                }
-            }
-            Some(codec) => {
-                self.figures.video_frames_in += 1;
-                let keyframe = data.is_keyframe();
-                PeerMedia::Video {
-                    sequence: **data.seq_range.end(),
-                    rtp: data.time.numer() as u32,
-                    contiguous: data.contiguous,
-                    frame: EncodedVideo {
-                        codec,
-                        timestamp: since_first_tick(data.time.numer()),
-                        keyframe,
-                        captured: None,
-                        data: data.data,
-                    },
-                }
-            }
-        };
-        self.queue_media(media);
+    pub(super) fn on_video(
+        &mut self,
+        codec: VideoCodec,
+        sequence: u64,
+        ticks: u64,
+        (keyframe, contiguous): (bool, bool),
+        data: Arc<[u8]>,
+    ) {
+        self.figures.video_frames_in += 1;
+        let timestamp = since_first_tick(ticks);
+        let frame = EncodedVideo { codec, timestamp, keyframe, captured: None, data };
+        self.queue_media(PeerMedia::Video { sequence, rtp: ticks as u32, contiguous, frame });
     }
 
-    pub(super) fn on_report(&mut self, feedback: &SenderFeedback) {
-        let video = match feedback.mid {
-            mid if self.media.audio == Some(mid) => false,
-            mid if self.media.video == Some(mid) => true,
-            _ => return,
-        };
-        let info = &feedback.sender_info;
-        self.queue_media(PeerMedia::Report {
-            video,
-            ntp: ntp(info.ntp_time),
-            // The engine extends it by itself, not as it does those of packets: 32 bits are sure.
-            rtp: info.rtp_time.numer() as u32,
-            packets: info.sender_packet_count,
-            octets: info.sender_octet_count,
-            arrived: feedback.received_at,
-        });
-    }
-
-    fn queue_media(&mut self, media: PeerMedia) {
+    pub(super) fn queue_media(&mut self, media: PeerMedia) {
         if self.out.media.len() >= MAX_QUEUED {
             self.out.media.pop_front();
             self.figures.media_dropped += 1;
         }
         self.out.media.push_back(media);
     }
-}
-
-/// Seconds from 1900 to 1970.
-const UNIX_EPOCH_NTP: u64 = 2_208_988_800;
-
-/// A time as 32.32 bits since 1900 (RFC 5905, section 6); the seconds wrap in 2036. 0 before 1970.
-fn ntp(time: SystemTime) -> u64 {
-    let Ok(since) = time.duration_since(SystemTime::UNIX_EPOCH) else { return 0 };
-    let seconds = since.as_secs().wrapping_add(UNIX_EPOCH_NTP) << 32;
-    seconds | ((u64::from(since.subsec_nanos()) << 32) / 1_000_000_000)
 }
 
 /// A position on the 90 kHz timeline as a time.

@@ -9,13 +9,16 @@ mod draws;
 mod drive;
 mod early;
 mod engine;
+mod events;
 #[cfg(test)]
 mod foreign_tests;
 mod fragment;
 #[cfg(any(test, feature = "sim"))]
 mod hostile;
+mod live;
 mod media;
 mod negotiation;
+mod rtc;
 mod sdp;
 #[cfg(feature = "sim")]
 mod seeded;
@@ -29,8 +32,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use str0m::{IceConnectionState, Rtc};
-
 use crate::error::PeerFault;
 use crate::id::RequestId;
 use crate::media::{DataMessage, EncodedVideo, Reliability, VideoCodec};
@@ -39,13 +40,14 @@ use crate::time::Deadline;
 
 use channels::Channels;
 pub(crate) use channels::{DataRefused, Prepared};
-use draws::Draws;
 pub(crate) use engine::Engine;
 #[cfg(feature = "sim")]
 pub use hostile::hostile_peer;
 use media::Media;
 pub(crate) use media::MediaRefused;
 use negotiation::Negotiation;
+pub(crate) use rtc::Border;
+use rtc::Rtc;
 pub(crate) use stats::PeerFigures;
 pub(crate) use warm_up::warm_up;
 
@@ -186,11 +188,10 @@ struct Queues {
 
 /// One remote peer.
 pub(crate) struct Peer {
-    engine: Engine,
+    border: Border,
     config: PeerConfig,
     rng: Rng,
     rtc: Rtc,
-    draws: Draws,
     now: Instant,
     /// When the engine wants to be called.
     next: Option<Instant>,
@@ -208,17 +209,17 @@ pub(crate) struct Peer {
 impl Peer {
     /// A connection that has not been negotiated.
     pub(crate) fn new(
-        engine: &Engine,
+        border: impl Into<Border>,
         config: PeerConfig,
         mut rng: Rng,
         now: Instant,
     ) -> Result<Self, PeerFault> {
-        let (rtc, draws) = engine.build(&config, &mut rng, now)?;
+        let border = border.into();
+        let rtc = Rtc::new(&border, &config, &mut rng, now)?;
         Ok(Self {
-            engine: engine.clone(),
+            border,
             rng,
             rtc,
-            draws,
             now,
             next: None,
             state: State::Connecting,
@@ -345,8 +346,7 @@ impl Peer {
     /// The ICE fragment by which the other side's checks name this connection, when it may have changed:
     /// at the beginning, and after each exchange of descriptions.
     pub(crate) fn poll_fragment(&mut self) -> Option<String> {
-        std::mem::take(&mut self.described)
-            .then(|| self.rtc.direct_api().local_ice_credentials().ufrag)
+        std::mem::take(&mut self.described).then(|| self.rtc.fragment())
     }
 
     pub(crate) fn config(&self) -> &PeerConfig {
@@ -387,9 +387,7 @@ impl Peer {
         remote: SocketAddr,
         payload: &[u8],
     ) -> bool {
-        use str0m::net::{Protocol, Receive};
-        Receive::new(Protocol::Udp, remote, local, payload)
-            .is_ok_and(|receive| self.rtc.accepts(&str0m::Input::Receive(now, receive)))
+        self.rtc.accepts(now, local, remote, payload)
     }
 }
 
@@ -397,9 +395,4 @@ impl std::fmt::Debug for Peer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Peer").field("state", &self.state).finish_non_exhaustive()
     }
-}
-
-/// How the engine's ICE state looks from outside.
-fn path_is_up(state: IceConnectionState) -> bool {
-    matches!(state, IceConnectionState::Connected | IceConnectionState::Completed)
 }

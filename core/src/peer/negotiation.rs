@@ -3,21 +3,11 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use str0m::Candidate;
-use str0m::change::{SdpAnswer, SdpApi, SdpOffer, SdpPendingOffer};
-use str0m::channel::ChannelConfig;
-use str0m::media::{Direction, MediaKind, Mid};
-use str0m::net::Protocol;
-
-use super::draws::Draws;
+use super::rtc::{CandidateKind, ChannelId, Offered as Made, Rtc, Wanted};
 use super::sdp::{self, Description};
 use super::{Outbound, Peer, PeerConfig, Signal, State};
 use crate::error::PeerFault;
 use crate::id::RequestId;
-
-/// The stream that audio and video belong to: receivers play the tracks of one stream in time with each
-/// other (RFC 8830, section 1).
-const STREAM: &str = "rtcmesh";
 
 /// The most remote candidates of one negotiation: what real peers send is below 20, and each costs
 /// checks with every address of ours.
@@ -50,7 +40,6 @@ pub(super) struct Negotiation {
 
 struct Offered {
     request: RequestId,
-    pending: SdpPendingOffer,
     wishes: Wishes,
     /// It brings the first data section, to a connection that stands.
     first_data: bool,
@@ -202,13 +191,13 @@ impl Peer {
         let wishes = self.negotiation.wishes;
         if wishes.restart {
             // The new credentials are the engine's own: from our generator all the same.
-            self.draws = Draws::new(self.rng.next_u64());
+            self.rtc.reseed(&mut self.rng);
         }
         let lines = self.locals_for_description(now);
         let offer = self.drive(now, |peer| Ok(peer.apply(wishes)));
         self.described = true;
         match offer {
-            Some(Some((sdp, pending))) => {
+            Some(Some(sdp)) => {
                 let Some(request) = RequestId::new(self.rng.hex(16)) else { return };
                 self.negotiation.mid = sdp::first_mid(&sdp);
                 self.negotiation.early.clear();
@@ -216,7 +205,7 @@ impl Peer {
                 let first_data =
                     wishes.data && self.has_description() && !self.channels.has_section();
                 self.negotiation.offered =
-                    Some(Offered { request: request.clone(), pending, wishes, first_data });
+                    Some(Offered { request: request.clone(), wishes, first_data });
                 self.out.signals.push_back(Signal::Offer { request, sdp });
                 self.trickle_all(now, lines);
             }
@@ -226,28 +215,21 @@ impl Peer {
         }
     }
 
-    fn apply(&mut self, wishes: Wishes) -> Option<(String, SdpPendingOffer)> {
-        let labels = self.channels.labels_to_open();
-        let mut api = self.rtc.sdp_api();
-        let mut video = None;
-        let mut audio = None;
-        if wishes.audio && self.media.audio.is_none() {
-            audio = Some(add_media(&mut api, MediaKind::Audio));
+    fn apply(&mut self, wishes: Wishes) -> Option<String> {
+        let labels = if wishes.data { self.channels.labels_to_open() } else { Vec::new() };
+        let wanted = Wanted {
+            audio: wishes.audio && self.media.audio.is_none(),
+            video: wishes.video && self.media.video.is_none(),
+            restart: wishes.restart,
+            labels,
+        };
+        let Made { audio, video, channels, sdp } = self.rtc.offer(&wanted);
+        for (label, id) in wanted.labels.iter().zip(channels) {
+            self.channels.opened(label, ChannelId(id));
         }
-        if wishes.video && self.media.video.is_none() {
-            video = Some(add_media(&mut api, MediaKind::Video));
-        }
-        if wishes.data {
-            for label in labels {
-                let id = api.add_channel_with_config(channel_config(label));
-                self.channels.opened(label, id);
-            }
-        }
-        if wishes.restart {
-            api.ice_restart(true);
-        }
-        self.media.offered(audio, video);
-        api.apply().map(|(offer, pending)| (offer.to_sdp_string(), pending))
+        let mid = |text: Option<String>| text.map(|text| text.as_str().into());
+        self.media.offered(mid(audio), mid(video));
+        sdp
     }
 
     /// An offer of the other side.
@@ -255,10 +237,9 @@ impl Peer {
         if self.state == State::Closed {
             return;
         }
-        let parsed = std::panic::catch_unwind(|| SdpOffer::from_sdp_string(text));
-        let Ok(Ok(offer)) = parsed else {
-            return self.refuse_description("offer", text, parsed.ok().and_then(Result::err));
-        };
+        if let Err(reason) = self.rtc.read_offer(text) {
+            return self.refuse_description("offer", &reason);
+        }
         if self.negotiation.offered.is_some() {
             if self.config.impolite {
                 // Ours stands: the other side drops its own and answers (RFC 9429's rollback).
@@ -266,18 +247,21 @@ impl Peer {
                 return;
             }
             self.roll_back(now);
+            // It may be another engine by now.
+            if let Err(reason) = self.rtc.read_offer(text) {
+                return self.refuse_description("offer", &reason);
+            }
         }
         if self.negotiation.remote.is_none() && !self.negotiation.has_offered {
             self.accept_media_of_foreign_offer();
         }
         self.initiate_sctp(now, text);
         let lines = self.locals_for_description(now);
-        let Some(answer) = self.drive(now, |peer| peer.rtc.sdp_api().accept_offer(offer)) else {
+        let Some(sdp) = self.drive(now, |peer| peer.rtc.accept_offer()) else {
             return;
         };
-        let sdp = answer.to_sdp_string();
         self.negotiation.mid = sdp::first_mid(&sdp);
-        self.media.answering(&self.rtc, &sdp);
+        self.media.answering(&mut self.rtc, &sdp);
         self.take_description(request, text);
         self.negotiation.wishes.restart = false;
         self.settle();
@@ -303,10 +287,9 @@ impl Peer {
         self.channels.rolled_back();
         self.receive_held(now);
         if self.negotiation.remote.is_none() {
-            match self.engine.build(&self.config, &mut self.rng, now) {
-                Ok((rtc, draws)) => {
+            match Rtc::new(&self.border, &self.config, &mut self.rng, now) {
+                Ok(rtc) => {
                     self.rtc = rtc;
-                    self.draws = draws;
                     self.next = None;
                 }
                 Err(fault) => self.fail(fault),
@@ -334,15 +317,14 @@ impl Peer {
             self.figures.stale += 1;
             return;
         };
-        let parsed = std::panic::catch_unwind(|| SdpAnswer::from_sdp_string(text));
-        let Ok(Ok(answer)) = parsed else {
+        if let Err(reason) = self.rtc.read_answer(text) {
             self.negotiation.offered = Some(offered);
-            return self.refuse_description("answer", text, parsed.ok().and_then(Result::err));
-        };
-        let Offered { pending, wishes, .. } = offered;
+            return self.refuse_description("answer", &reason);
+        }
+        let Offered { wishes, .. } = offered;
         self.negotiation.first |= self.negotiation.remote.is_none();
         self.initiate_sctp(now, text);
-        let accepted = self.drive(now, |peer| peer.rtc.sdp_api().accept_answer(pending, answer));
+        let accepted = self.drive(now, |peer| peer.rtc.accept_answer());
         if accepted.is_none() {
             return;
         }
@@ -370,7 +352,7 @@ impl Peer {
         let waits = self.negotiation.first && description.application && small;
         if waits && !self.config.remote_is_rtcmesh && !self.channels.has_section() {
             self.drive(now, |peer| {
-                peer.rtc.direct_api().start_sctp(true);
+                peer.rtc.start_sctp();
                 Ok(())
             });
         }
@@ -383,13 +365,9 @@ impl Peer {
     }
 
     /// A wrong description ends a connection that is still being made; a live one goes on without it.
-    fn refuse_description(&mut self, what: &str, sdp: &str, error: Option<impl std::fmt::Display>) {
+    fn refuse_description(&mut self, what: &str, reason: &str) {
         self.figures.malformed += 1;
         if self.state == State::Connecting {
-            let reason = match error {
-                Some(error) => sdp::placed(&error.to_string(), sdp),
-                None => "not readable".to_owned(),
-            };
             self.fail(PeerFault::Misbehaved(format!("its {what}: {reason}")));
         }
     }
@@ -445,18 +423,18 @@ impl Peer {
             return;
         }
         let text = text.strip_prefix("a=").unwrap_or(text);
-        match Candidate::from_sdp_string(text) {
-            Ok(candidate) if candidate.proto() == Protocol::Udp => {
+        match self.rtc.read_candidate(text) {
+            CandidateKind::Udp => {
                 self.negotiation.candidates += 1;
                 self.drive(now, |peer| {
-                    peer.rtc.add_remote_candidate(candidate);
+                    peer.rtc.add_remote(text);
                     Ok(())
                 });
             }
             // Transports that are not spoken here are no error.
-            Ok(_) => {}
-            Err(_) if sdp::is_name(text) => self.negotiation.unresolved += 1,
-            Err(_) => self.figures.malformed += 1,
+            CandidateKind::Other => {}
+            CandidateKind::Unreadable if sdp::is_name(text) => self.negotiation.unresolved += 1,
+            CandidateKind::Unreadable => self.figures.malformed += 1,
         }
     }
 
@@ -490,10 +468,7 @@ impl Peer {
     fn add_locals(&mut self, now: Instant, locals: &[SocketAddr]) -> Vec<String> {
         let mut lines = Vec::new();
         for address in locals {
-            let Ok(candidate) = Candidate::host(*address, "udp") else { continue };
-            let line = self.drive(now, |peer| {
-                Ok(peer.rtc.add_local_candidate(candidate).map(|added| added.to_sdp_string()))
-            });
+            let line = self.drive(now, |peer| Ok(peer.rtc.add_local(*address)));
             lines.extend(line.flatten());
         }
         lines
@@ -504,20 +479,4 @@ impl Peer {
         let mid = self.negotiation.mid.clone();
         self.out.signals.push_back(Signal::Candidate { request, candidate, mid });
     }
-}
-
-/// A channel of ours by its label.
-pub(super) fn channel_config(label: &'static str) -> ChannelConfig {
-    use str0m::channel::Reliability::MaxRetransmits;
-    let mut config = ChannelConfig { label: label.to_owned(), ..ChannelConfig::default() };
-    if label == super::channels::UNRELIABLE {
-        config.ordered = false;
-        config.reliability = MaxRetransmits { retransmits: 0 };
-    }
-    config
-}
-
-/// Opens a section for media both ways.
-fn add_media(api: &mut SdpApi<'_>, kind: MediaKind) -> Mid {
-    api.add_media(kind, Direction::SendRecv, Some(STREAM.into()), None, None)
 }

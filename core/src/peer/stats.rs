@@ -3,8 +3,6 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use str0m::stats::{MediaEgressStats, PeerStats};
-
 /// Counters and estimates of one connection.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct PeerFigures {
@@ -91,15 +89,9 @@ impl PeerFigures {
         self.audio.map_or(0.0, |reception| reception.jitter)
     }
 
-    pub(super) fn on_peer_stats(&mut self, stats: &PeerStats) {
-        if let Some(pair) = &stats.selected_candidate_pair {
-            self.rtt = pair.current_round_trip_time.or(self.rtt);
-            self.path = Some((pair.local.addr, pair.remote.addr));
-        }
-    }
-
-    pub(super) fn on_egress_stats(&mut self, stats: &MediaEgressStats) {
-        self.remote_loss = stats.loss.or(self.remote_loss);
+    pub(super) fn on_pair(&mut self, rtt: Option<Duration>, path: (SocketAddr, SocketAddr)) {
+        self.rtt = rtt.or(self.rtt);
+        self.path = Some(path);
     }
 }
 

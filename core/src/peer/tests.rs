@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use str0m::channel::ChannelData;
+use super::rtc::ChannelData;
 
 use super::warm_up::exchange;
 use super::*;
@@ -155,7 +155,7 @@ fn offer_to_one_that_waits_for_the_association(pair: &mut Pair) {
     offerer.negotiate(now);
     while let Some(signal) = offerer.poll_signal() {
         let Signal::Offer { request, sdp } = signal else { continue };
-        answerer.rtc.direct_api().start_sctp(false);
+        answerer.rtc.engine().direct_api().start_sctp(false);
         answerer.handle_offer(now, &request, &sdp.replace("setup:actpass", "setup:passive"));
     }
     while let Some(signal) = answerer.poll_signal() {
@@ -380,7 +380,7 @@ fn our_own_speak_dtls_1_3_and_anybody_else_gets_what_everybody_knows() {
     for (own, version) in [(true, ProtocolVersion::DTLS1_3), (false, ProtocolVersion::DTLS1_2)] {
         let mut pair = Pair::connected(own);
         for peer in &mut pair.peers {
-            assert_eq!(peer.rtc.direct_api().dtls_protocol_version(), Some(version));
+            assert_eq!(peer.rtc.engine().direct_api().dtls_protocol_version(), Some(version));
         }
     }
 }
@@ -389,10 +389,8 @@ fn our_own_speak_dtls_1_3_and_anybody_else_gets_what_everybody_knows() {
 fn fragments_are_read_from_either_of_two_channels() {
     let mut pair = Pair::connected(true);
     let now = pair.now;
-    let second = pair.peers[1].drive(now, |peer| {
-        let config = super::negotiation::channel_config(super::channels::FRAGMENTS);
-        Ok(peer.rtc.direct_api().create_data_channel(config))
-    });
+    let second =
+        pair.peers[1].drive(now, |peer| Ok(peer.rtc.create_channel(super::channels::FRAGMENTS)));
     pair.run(Duration::from_secs(1));
     // As where the other side's channel was the first to open.
     pair.peers[1].channels.ids[2].open = second;
@@ -408,7 +406,7 @@ fn channels_without_end_are_a_fault() {
     for n in 0..100 {
         let now = pair.now;
         pair.peers[1].drive(now, |peer| {
-            Ok(peer.rtc.direct_api().create_data_channel(str0m::channel::ChannelConfig {
+            Ok(peer.rtc.engine().direct_api().create_data_channel(str0m::channel::ChannelConfig {
                 label: format!("{n}"),
                 ..Default::default()
             }))

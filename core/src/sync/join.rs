@@ -50,7 +50,20 @@ impl Stretcher {
         self.continue_by(period, &mut made);
 
         let length = fade * channels;
-        let shift = Shift::best(&made, samples, channels, length, (period / 2, most));
+        let best = || Shift::best(&made, samples, channels, length, (period / 2, most));
+        let shift = match &self.tape {
+            None => best(),
+            Some(tape) => {
+                let told = serde_json::json!([fade, samples.len()]);
+                let kept = |shift: &Shift| (shift.inserted, shift.skipped);
+                let revive = |(inserted, skipped): (usize, usize)| {
+                    let within = inserted <= LONGEST_SHIFT && skipped * channels <= samples.len();
+                    within.then_some(Shift { inserted, skipped, likeness: 0.0 })
+                };
+                let none = Shift { inserted: 0, skipped: 0, likeness: 0.0 };
+                tape.ask_as(("join", 0), told, best, kept, revive, none)
+            }
+        };
         let new = samples.get(shift.skipped * channels..).unwrap_or_default();
         let old = made.iter_mut().skip(shift.inserted * channels);
         let mut invalid =

@@ -155,6 +155,12 @@ impl AudioRenderer {
         }
     }
 
+    /// Has what it finds in the samples pass a tape.
+    #[cfg(feature = "opus")]
+    pub(crate) fn record(&mut self, tape: crate::trace::Tape) {
+        self.stretcher.tape = Some(tape);
+    }
+
     /// How many channels come out.
     pub const fn channels(&self) -> usize {
         self.channels
@@ -166,6 +172,7 @@ impl AudioRenderer {
             return;
         }
         let mut old = std::mem::replace(self, Self::new(channels, tuning, seed));
+        self.stretcher.tape = old.stretcher.tape.clone();
         let mut piece = [0.0; 2 * GRAIN];
         loop {
             let from = piece.get_mut(..GRAIN * old.channels).unwrap_or_default();

@@ -3,6 +3,7 @@
 use super::level::{BLOCK, Level};
 use super::pitch::{Direction, HALF, LONGEST, SHORTEST, Search, dot, likeness};
 use super::reel::Reel;
+use crate::trace::Tape;
 
 /// A cross-fade lasts as long as the shift, which spreads the change over a whole period, but at least
 /// 5 ms and at most 15.
@@ -106,6 +107,8 @@ pub struct Stretcher {
     pub(super) statistics: StretchStatistics,
     /// What a join makes up.
     pub(super) made: Vec<f32>,
+    /// Writes down what is found in the samples, or tells it without them.
+    pub(super) tape: Option<Tape>,
     level: Level,
     fade: Option<Fade>,
     command: Command,
@@ -142,6 +145,7 @@ impl Stretcher {
             search: Search::new(channels),
             statistics: StretchStatistics::default(),
             made: Vec::with_capacity(LONGEST * channels),
+            tape: None,
             level: Level::new(),
             fade: None,
             command: Command::Normal,
@@ -274,11 +278,39 @@ impl Stretcher {
         let waited = self.waited;
         self.waited = waited.saturating_add(self.since_search.min(RETRY));
         self.since_search = 0;
+        let found = match self.tape.clone() {
+            None => self.look(place, direction, longest, waited),
+            Some(tape) => {
+                let told = serde_json::json!([format!("{:?}", self.command), longest]);
+                tape.ask(("stretch", 0), told, None, || {
+                    self.look(place, direction, longest, waited)
+                })
+            }
+        };
+        // What a recording says is within what was asked for, or nothing.
+        let Some((lag, likeness, pause)) = found.filter(|(lag, ..)| (1..=longest).contains(lag))
+        else {
+            return;
+        };
+        let (to, length) = fade(place, direction, lag, waiting);
+        self.statistics.in_pauses += u64::from(pause);
+        self.fade = Some(Fade { from: place, to, done: 0, length, likeness });
+    }
+
+    /// Looks for a period that can be left out or repeated: how long it is, how alike both sides are, and
+    /// whether it lies in a pause.
+    fn look(
+        &mut self,
+        place: u64,
+        direction: Direction,
+        longest: usize,
+        waited: usize,
+    ) -> Option<(usize, f32, bool)> {
         let pause = self.is_pause(place, direction, longest);
         if self.command == Command::Trim && !pause {
             self.waited_for_pause = self.waited_for_pause.saturating_add(RETRY);
             if self.waited_for_pause < PAUSE_PATIENCE {
-                return;
+                return None;
             }
         }
         let enough = match self.command {
@@ -290,21 +322,10 @@ impl Stretcher {
             }
         };
         let range = (self.least, longest);
-        let Some(found) = self.search.find(&self.reel, place, direction, range, enough) else {
-            return;
-        };
-        let lag = found.lag as u64;
-        let (to, ahead) = match direction {
-            Direction::Ahead => (place + lag, waiting - found.lag),
-            Direction::Back => (place - lag, waiting),
-        };
-        let length = found.lag.max(SHORTEST_FADE).min(ahead);
+        let found = self.search.find(&self.reel, place, direction, range, enough)?;
+        let (to, length) = fade(place, direction, found.lag, self.reel.waiting());
         let likeness = self.likeness_of_fade(place, to, length).min(found.likeness);
-        if likeness < enough {
-            return;
-        }
-        self.statistics.in_pauses += u64::from(pause);
-        self.fade = Some(Fade { from: place, to, done: 0, length, likeness });
+        (likeness >= enough).then_some((found.lag, likeness, pause))
     }
 
     /// Whether all that an operation here could touch belongs to a pause.
@@ -367,6 +388,15 @@ impl Stretcher {
         (self.since_operation, self.since_search, self.waited) = (0, RETRY, 0);
         count
     }
+}
+
+/// Where a fade over `lag` leads from `place`, and how long it is.
+fn fade(place: u64, direction: Direction, lag: usize, waiting: usize) -> (u64, usize) {
+    let (to, ahead) = match direction {
+        Direction::Ahead => (place + lag as u64, waiting - lag),
+        Direction::Back => (place - lag as u64, waiting),
+    };
+    (to, lag.max(SHORTEST_FADE).min(ahead))
 }
 
 /// The gains of the old and of the new side of a cross-fade at frame `index` of `length`. They keep the

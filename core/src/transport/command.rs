@@ -11,6 +11,7 @@ use crate::transport::demux::Slot;
 use crate::transport::event::{ClosedBy, Outcome};
 use crate::transport::info::{Metrics, PeerInfo, PeerState};
 use crate::transport::mesh::End;
+use crate::transport::record::Call;
 
 impl Transport {
     /// How long `start` may take until the announce is answered.
@@ -23,13 +24,16 @@ impl Transport {
     /// [`StartError::AlreadyStarted`], [`StartError::ShutDown`], and [`StartError::Signaling`] where the
     /// system gives no randomness for a certificate.
     pub fn start(&mut self, now: Instant) -> Result<(), StartError> {
+        if let Some(trace) = self.trace.take() {
+            return self.traced(trace, now, |_| Call::Start, |t| t.start(now));
+        }
         let now = self.clock.advance(now);
         match self.phase {
             Phase::New => {}
             Phase::Starting | Phase::Running => return Err(StartError::AlreadyStarted),
             Phase::Ended => return Err(StartError::ShutDown),
         }
-        if self.engine.is_none() {
+        if self.engine.is_none() && !self.is_replay() {
             self.engine = Some(Engine::new().map_err(StartError::Signaling)?);
         }
         self.phase = Phase::Starting;
@@ -42,6 +46,9 @@ impl Transport {
     /// Ends every connection with a goodbye, leaves signaling and closes all sockets; an
     /// [`Outcome::ShutDown`] follows at once, and again at each further call.
     pub fn shutdown(&mut self, now: Instant) {
+        if let Some(trace) = self.trace.take() {
+            return self.traced(trace, now, |_| Call::Shutdown, |t| t.shutdown(now));
+        }
         let now = self.clock.advance(now);
         if !matches!(self.phase, Phase::Ended) {
             let started = self.phase == Phase::Starting;
@@ -72,6 +79,14 @@ impl Transport {
     /// # Errors
     /// [`ConnectError`], where the attempt cannot even begin.
     pub fn connect_peer(&mut self, now: Instant, peer: &str) -> Result<bool, ConnectError> {
+        if let Some(trace) = self.trace.take() {
+            return self.traced(
+                trace,
+                now,
+                |_| Call::Connect(peer.into()),
+                |t| t.connect_peer(now, peer),
+            );
+        }
         let now = self.clock.advance(now);
         if self.phase != Phase::Running {
             return Err(ConnectError::NotStarted);
@@ -116,6 +131,14 @@ impl Transport {
     /// # Errors
     /// [`DisconnectError::PeerNotFound`] for a name that was never known here.
     pub fn disconnect_peer(&mut self, now: Instant, peer: &str) -> Result<(), DisconnectError> {
+        if let Some(trace) = self.trace.take() {
+            return self.traced(
+                trace,
+                now,
+                |_| Call::Disconnect(peer.into()),
+                |t| t.disconnect_peer(now, peer),
+            );
+        }
         let now = self.clock.advance(now);
         if self.phase != Phase::Running {
             return Err(DisconnectError::NotStarted);
@@ -141,6 +164,14 @@ impl Transport {
     /// # Errors
     /// [`ConfigureError`] naming the option: nothing was changed then.
     pub fn configure(&mut self, now: Instant, patch: &ConfigPatch) -> Result<(), ConfigureError> {
+        if let Some(trace) = self.trace.take() {
+            return self.traced(
+                trace,
+                now,
+                |_| Call::Configure(patch.clone()),
+                |t| t.configure(now, patch),
+            );
+        }
         let now = self.clock.advance(now);
         let changed = patch.apply(&self.config)?;
         self.config = changed;

@@ -8,10 +8,19 @@ use crate::error::StartError;
 use crate::net::{Datagram, IoEvent};
 use crate::transport::demux::Slot;
 use crate::transport::event::Outcome;
+use crate::transport::record::Call;
 
 impl Transport {
     /// A datagram was received.
     pub fn handle_datagram(&mut self, now: Instant, datagram: Datagram<'_>) {
+        if let Some(trace) = self.trace.take() {
+            return self.traced(
+                trace,
+                now,
+                |tape| Call::datagram(tape, &datagram),
+                |t| t.handle_datagram(now, datagram),
+            );
+        }
         let now = self.clock.advance(now);
         self.counts.datagrams_in += 1;
         let Datagram { socket, remote, payload } = datagram;
@@ -47,6 +56,14 @@ impl Transport {
 
     /// The adapter reports about a resource that was asked for.
     pub fn handle_io(&mut self, now: Instant, event: IoEvent<'_>) {
+        if let Some(trace) = self.trace.take() {
+            return self.traced(
+                trace,
+                now,
+                |tape| Call::io(tape, &event),
+                |t| t.handle_io(now, event),
+            );
+        }
         let now = self.clock.advance(now);
         if matches!(self.phase, Phase::New | Phase::Ended) {
             return;
@@ -75,6 +92,9 @@ impl Transport {
 
     /// Time has passed. A call before [`Transport::poll_timeout`] is a no-op.
     pub fn handle_timeout(&mut self, now: Instant) {
+        if let Some(trace) = self.trace.take() {
+            return self.traced(trace, now, |_| Call::Timeout, |t| t.handle_timeout(now));
+        }
         let now = self.clock.advance(now);
         if matches!(self.phase, Phase::New | Phase::Ended) {
             return;

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::{Phase, Transport};
 use crate::error::{ConnectError, PeerFault, StartError};
 use crate::id::{PeerId, RequestId};
-use crate::peer::{Peer, PeerConfig};
+use crate::peer::{Border, Peer, PeerConfig};
 use crate::signaling::{Capabilities, ClientEvent, DisconnectReason, PeerConnectionState, ToPeer};
 use crate::time::iso8601;
 use crate::transport::demux::Slot;
@@ -255,8 +255,8 @@ impl Transport {
 
     /// Makes a connection that has not been negotiated; false where the engine could not.
     fn connect(&mut self, now: Instant, slot: Slot) -> bool {
-        let (Some(engine), Some(remote)) = (self.engine.as_ref(), self.remotes.get_mut(slot))
-        else {
+        let border = Border::new(self.engine.as_ref(), self.tape.as_ref());
+        let (Some(border), Some(remote)) = (border, self.remotes.get_mut(slot)) else {
             return false;
         };
         let mut rng =
@@ -275,7 +275,7 @@ impl Transport {
         remote.state = PeerState::Connecting;
         self.queues.event(Event::Connecting { peer: remote.id.clone() });
         let start = rng.next_u64() as u32;
-        let mut peer = match Peer::new(engine, config, rng, now) {
+        let mut peer = match Peer::new(&border, config, rng, now) {
             Ok(peer) => peer,
             Err(fault) => {
                 self.end(now, slot, End::Failed(fault), false);
@@ -293,6 +293,9 @@ impl Transport {
                 return false;
             }
         };
+        if let Some(tape) = &self.tape {
+            reception.record(tape);
+        }
         reception.measure(now, self.clock.unix(now), None);
         let mut connection = Connection::new(peer, reception, SendTimeline::new(start), now);
         connection.deadline = Some(now + self.config.ice_timeout);

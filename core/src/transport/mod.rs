@@ -20,6 +20,7 @@ mod outgoing;
 mod playout;
 mod queue;
 mod reception;
+mod record;
 mod remote;
 #[cfg(feature = "opus")]
 mod rendering;
@@ -43,6 +44,7 @@ use crate::peer::{self, Engine};
 use crate::rng::{Rng, Seed};
 use crate::signaling::{Capabilities, Client, ClientConfig};
 use crate::time::{Clock, Deadline};
+use crate::trace::Tape;
 
 use demux::Demux;
 use list::Remotes;
@@ -56,6 +58,10 @@ pub use event::{AudioData, AudioFrame, CaptureTime, ClosedBy, Event, Media, Outc
 #[cfg(any(test, feature = "sim"))]
 pub use hostile::hostile_demux;
 pub use info::{BroadcastStats, Metrics, PeerCounters, PeerInfo, PeerState, Quality, SyncInfo};
+#[cfg(feature = "sim")]
+#[doc(hidden)]
+pub use record::hostile;
+pub use record::{Replay, ReplayReport};
 #[cfg(feature = "opus")]
 pub use voice::OpusVoice;
 
@@ -83,6 +89,10 @@ pub struct Transport {
     rng: Rng,
     phase: Phase,
     engine: Option<Engine>,
+    /// What stands at the borders while a recording is made or replayed.
+    tape: Option<Tape>,
+    /// The same, for the calls from outside: taken out while one goes on.
+    trace: Option<Tape>,
     signaling: Client,
     sockets: Sockets,
     demux: Demux,
@@ -128,6 +138,16 @@ impl Transport {
         unix_now: Duration,
     ) -> Result<Self, ConfigError> {
         config.validate()?;
+        Self::unchecked(config, seed, now, unix_now)
+    }
+
+    /// One whose configuration was validated.
+    fn unchecked(
+        config: Config,
+        seed: Seed,
+        now: Instant,
+        unix_now: Duration,
+    ) -> Result<Self, ConfigError> {
         let rng = Rng::new(seed);
         let id = match &config.peer_id {
             Some(id) => id.clone(),
@@ -142,6 +162,8 @@ impl Transport {
             rng,
             phase: Phase::New,
             engine: None,
+            tape: None,
+            trace: None,
             signaling,
             demux: Demux::default(),
             remotes: Remotes::default(),
@@ -181,6 +203,9 @@ impl Transport {
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
         let transmit = self.queues.transmits.pop_front()?;
         self.counts.datagrams_out += 1;
+        if let Some(tape) = &self.tape {
+            record::transmit(tape, &transmit);
+        }
         Some(transmit)
     }
 
@@ -194,21 +219,33 @@ impl Transport {
         {
             return None;
         }
-        self.queues.commands.pop_front()
+        let command = self.queues.commands.pop_front()?;
+        if let Some(tape) = &self.tape {
+            record::command(tape, &command);
+        }
+        Some(command)
     }
 
     /// The next event.
     #[must_use]
     #[inline]
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.queues.poll_event()
+        let event = self.queues.poll_event()?;
+        if let Some(tape) = &self.tape {
+            record::event(tape, &event);
+        }
+        Some(event)
     }
 
     /// The next frame of media: audio at its playout time, video as it arrived.
     #[must_use]
     #[inline]
     pub fn poll_media(&mut self) -> Option<Media> {
-        self.queues.poll_media()
+        let media = self.queues.poll_media()?;
+        if let Some(tape) = &self.tape {
+            record::media(tape, &media);
+        }
+        Some(media)
     }
 
     /// Whether [`Transport::poll_event`] or [`Transport::poll_media`] would give something.
@@ -220,7 +257,11 @@ impl Transport {
     #[must_use]
     #[inline]
     pub fn poll_outcome(&mut self) -> Option<Outcome> {
-        self.queues.outcomes.pop_front()
+        let outcome = self.queues.outcomes.pop_front()?;
+        if let Some(tape) = &self.tape {
+            record::outcome(tape, &outcome);
+        }
+        Some(outcome)
     }
 
     /// When [`Transport::handle_timeout`] wants to be called: at once while datagrams, commands or outcomes
@@ -231,6 +272,11 @@ impl Transport {
         if let Some(why) = self.queues.waiting() {
             return Some(Deadline::new(self.clock.now(), why));
         }
+        self.timers()
+    }
+
+    /// The next timer.
+    fn timers(&self) -> Option<Deadline> {
         if matches!(self.phase, Phase::New | Phase::Ended) {
             return None;
         }

@@ -7,6 +7,7 @@ use crate::codec::EncodedFrame;
 use crate::codec::{AudioChunk, AudioInput, Channels, OpusEncoder, OpusSettings};
 use crate::config::AudioSettings;
 use crate::media::AudioBuffer;
+use crate::trace::{Body, MAX_PACKET, Tape};
 
 /// A sender that pauses for longer than this, beyond the audio that it has handed over, was silent: the
 /// timeline moves on with the clock. Less is the unevenness of the application's own pace.
@@ -24,7 +25,6 @@ fn samples(duration: Duration) -> u64 {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum EncodeError {
     /// The caller's samples are malformed.
-    #[cfg_attr(not(feature = "opus"), expect(dead_code, reason = "found by the encoder"))]
     Invalid(String),
     /// The encoder failed, or there is none.
     Encoding(String),
@@ -37,6 +37,67 @@ pub(super) struct AudioSource {
     input: AudioInput<OpusEncoder>,
     frames: Vec<EncodedFrame>,
     last: Option<Instant>,
+    /// Writes down what the encoder makes, or tells it without one.
+    tape: Option<Tape>,
+}
+
+/// A frame as it is written down: the packet, its duration in nanoseconds, its place, its level, and whether it
+/// is silence.
+type KeptFrame = (Body, u64, u64, u8, bool);
+
+/// The most frames that one chunk becomes in a recording: more than a minute.
+const MAX_FRAMES: usize = 4_096;
+
+fn keep(frame: &EncodedFrame) -> KeptFrame {
+    let duration = u64::try_from(frame.duration.as_nanos()).unwrap_or(u64::MAX);
+    (Body::of(&frame.opus, 1), duration, frame.rtp_offset, frame.level, frame.dtx)
+}
+
+fn revive((packet, duration, rtp_offset, level, dtx): KeptFrame) -> EncodedFrame {
+    let (opus, duration) =
+        (packet.stand_in_up_to(MAX_PACKET).into(), Duration::from_nanos(duration));
+    EncodedFrame { opus, duration, rtp_offset, level, dtx }
+}
+
+impl AudioSource {
+    /// Has what is encoded from now on pass a tape.
+    pub(super) fn record(&mut self, tape: Option<&Tape>) {
+        self.tape = tape.cloned();
+    }
+
+    /// Encodes a chunk: gives the frames that it completes, in an order that starts with the oldest.
+    pub(super) fn push(
+        &mut self,
+        now: Instant,
+        audio: &AudioBuffer,
+    ) -> Result<&[EncodedFrame], EncodeError> {
+        let Some(tape) = self.tape.clone() else { return self.encode(now, audio) };
+        let told = serde_json::json!([audio.samples.len(), audio.sample_rate, audio.channels]);
+        type Kept = Result<Vec<KeptFrame>, (bool, String)>;
+        let made = tape.ask_as(
+            ("encode", 0),
+            told,
+            || self.encode(now, audio).map(<[EncodedFrame]>::to_vec),
+            |made| -> Kept {
+                match made {
+                    Ok(frames) => Ok(frames.iter().map(keep).collect()),
+                    Err(EncodeError::Invalid(text)) => Err((true, text.clone())),
+                    Err(EncodeError::Encoding(text)) => Err((false, text.clone())),
+                }
+            },
+            |kept: Kept| {
+                Some(match kept {
+                    Ok(frames) if frames.len() > MAX_FRAMES => return None,
+                    Ok(frames) => Ok(frames.into_iter().map(revive).collect()),
+                    Err((true, text)) => Err(EncodeError::Invalid(text)),
+                    Err((false, text)) => Err(EncodeError::Encoding(text)),
+                })
+            },
+            Ok(Vec::new()),
+        );
+        self.frames = made?;
+        Ok(&self.frames)
+    }
 }
 
 #[cfg(feature = "opus")]
@@ -44,11 +105,10 @@ impl AudioSource {
     pub(super) fn new(settings: &AudioSettings) -> Result<Self, EncodeError> {
         let encoder = OpusEncoder::new(opus_settings(settings))
             .map_err(|error| EncodeError::Encoding(error.to_string()))?;
-        Ok(Self { input: AudioInput::new(encoder), frames: Vec::new(), last: None })
+        Ok(Self { input: AudioInput::new(encoder), frames: Vec::new(), last: None, tape: None })
     }
 
-    /// Encodes a chunk: gives the frames that it completes, in an order that starts with the oldest.
-    pub(super) fn push(
+    fn encode(
         &mut self,
         now: Instant,
         audio: &AudioBuffer,
@@ -102,11 +162,7 @@ impl AudioSource {
         Err(EncodeError::Encoding("this build has no Opus encoder (feature `opus`)".into()))
     }
 
-    pub(super) fn push(
-        &mut self,
-        _: Instant,
-        _: &AudioBuffer,
-    ) -> Result<&[EncodedFrame], EncodeError> {
+    fn encode(&mut self, _: Instant, _: &AudioBuffer) -> Result<&[EncodedFrame], EncodeError> {
         self.last = None;
         Ok(&self.frames)
     }

@@ -7,6 +7,7 @@ use crate::codec::{OPUS_RATE, opus_packet_duration};
 use crate::config::{AudioSettings, Concealment, ReceivedAudio};
 use crate::media::{EncodedAudio, EncodedVideo};
 use crate::sync::{JitterBuffer, Packet, PlayoutTuning, Pop, SyncManager};
+use crate::trace::Tape;
 use crate::transport::event::{AudioData, AudioFrame};
 
 #[cfg(feature = "opus")]
@@ -69,6 +70,15 @@ impl AudioPlayout {
         Self { output, undecodable: 0 }
     }
 
+    /// Has what is found in the contents of packets pass a tape.
+    #[cfg_attr(not(feature = "opus"), expect(unused_variables))]
+    pub(crate) fn record(&mut self, tape: &Tape) {
+        #[cfg(feature = "opus")]
+        if let Output::Decoded(rendering) = &mut self.output {
+            rendering.record(tape);
+        }
+    }
+
     /// A packet that arrived at `arrived`, not after `now`, as it goes into the jitter buffer. What cannot be
     /// Opus is counted, and concealed as if it had not arrived.
     pub(crate) fn packet(
@@ -84,9 +94,10 @@ impl AudioPlayout {
             return None;
         };
         #[cfg(feature = "opus")]
-        if let Output::Decoded(rendering) = &mut self.output {
-            rendering.expect(&opus);
-        }
+        let opus = match &mut self.output {
+            Output::Decoded(rendering) => rendering.expect(opus),
+            _ => opus,
+        };
         Some(Packet {
             sequence,
             rtp,

@@ -11,6 +11,7 @@ use crate::sync::{
     AudioTimestamp, Inserted, MediaTimestamp, Medium, PlayoutTuning, RtcpSenderReport, SyncConfig,
     SyncError, SyncState, SyncStatistics, VideoPacket, VideoTimestamp,
 };
+use crate::trace::Tape;
 use crate::transport::event::{AudioData, AudioFrame, CaptureTime, VideoTiming};
 use crate::transport::info::SyncInfo;
 use crate::transport::playout::{AudioPlayout, Opus, PlayoutFigures, Sync};
@@ -44,6 +45,11 @@ impl Reception {
             sync: Sync::new(peer, settings)?,
             playout: AudioPlayout::new(config.audio, tuning, seed),
         })
+    }
+
+    /// Has what is found in the contents of media pass a tape.
+    pub(super) fn record(&mut self, tape: &Tape) {
+        self.playout.record(tape);
     }
 
     /// Takes a packet of audio that arrived at `arrived`. Gives it back where it is to be handed over at

@@ -7,9 +7,10 @@ use crate::codec::OPUS_RATE;
 use crate::config::Concealment;
 use crate::media::AudioBuffer;
 use crate::sync::{AudioRenderer, JitterBuffer, PlayoutTuning};
+use crate::trace::Tape;
 use crate::transport::event::{AudioData, AudioFrame};
 use crate::transport::playout::{Opus, PlayoutFigures, Sync};
-use crate::transport::voice::{OpusVoice, duration, report};
+use crate::transport::voice::{Voice, duration};
 
 /// What is played at once: as devices ask for it.
 const FRAME: Duration = Duration::from_millis(10);
@@ -32,7 +33,8 @@ pub(super) struct Rendering {
     tuning: PlayoutTuning,
     seed: u64,
     renderer: Option<AudioRenderer>,
-    decoder: Option<OpusVoice>,
+    decoder: Option<Voice>,
+    tape: Option<Tape>,
     concealment: Concealment,
     stereo: bool,
     /// When the next frame is due, while frames follow each other.
@@ -51,6 +53,7 @@ impl Rendering {
             seed,
             renderer: None,
             decoder: None,
+            tape: None,
             concealment,
             stereo: false,
             next: None,
@@ -68,9 +71,27 @@ impl Rendering {
         }
     }
 
-    /// A packet comes in.
-    pub(super) fn expect(&mut self, opus: &[u8]) {
-        self.stereo |= is_stereo(opus);
+    /// Has what is found in the contents of packets pass a tape.
+    pub(super) fn record(&mut self, tape: &Tape) {
+        self.tape = Some(tape.clone());
+    }
+
+    /// A packet comes in. Gives what is to wait in its place.
+    pub(super) fn expect(&mut self, opus: Opus) -> Opus {
+        self.stereo |= is_stereo(&opus);
+        if self.tape.is_none() {
+            return opus;
+        }
+        self.make_decoder();
+        self.decoder.as_ref().map_or(opus.clone(), |decoder| decoder.expect(&opus))
+    }
+
+    /// Makes the decoder, where there is none of these channels.
+    fn make_decoder(&mut self) {
+        let channels = if self.stereo { 2 } else { 1 };
+        if self.decoder.as_ref().is_none_or(|decoder| decoder.channels() != channels) {
+            self.decoder = Voice::new(channels, self.concealment, self.tape.as_ref());
+        }
     }
 
     pub(super) fn poll(&mut self, sync: &mut Sync, now: Instant) -> Option<AudioFrame> {
@@ -88,21 +109,22 @@ impl Rendering {
     fn play(&mut self, sync: &mut Sync, at: Instant) -> Option<AudioFrame> {
         let channels = if self.stereo { 2 } else { 1 };
         let (tuning, seed) = (&self.tuning, self.seed);
-        let renderer =
-            self.renderer.get_or_insert_with(|| AudioRenderer::new(channels, tuning, seed));
+        let tape = &self.tape;
+        let renderer = self.renderer.get_or_insert_with(|| {
+            let mut renderer = AudioRenderer::new(channels, tuning, seed);
+            if let Some(tape) = tape {
+                renderer.record(tape.clone());
+            }
+            renderer
+        });
         renderer.set_channels(channels, tuning, seed);
         // The factor was checked by who set it.
         let _ = renderer.set_correction(sync.correction_factor());
-        if self.decoder.as_ref().is_none_or(|decoder| decoder.channels() != channels) {
-            self.decoder = report(OpusVoice::new(channels));
-            if let Some(decoder) = &mut self.decoder {
-                decoder.set_concealment(self.concealment);
-            }
-        }
         // Whatever comes of it, time goes on.
         self.earliest = Some(at + FRAME);
         self.next = self.earliest;
-        let decoder = self.decoder.as_mut()?;
+        self.make_decoder();
+        let (decoder, renderer) = (self.decoder.as_mut()?, self.renderer.as_mut()?);
         let mut samples = [0.0; 2 * SAMPLES];
         let out = samples.get_mut(..channels * SAMPLES)?;
         let rendered = renderer.render(sync.audio_mut(), decoder, at, out);

@@ -14,6 +14,7 @@ use crate::peer::{DataRefused, MediaRefused, Prepared};
 use crate::transport::demux::Slot;
 use crate::transport::info::BroadcastStats;
 use crate::transport::outgoing::{AudioSource, EncodeError, Stream};
+use crate::transport::record::Call;
 use crate::transport::remote::Connection;
 
 /// What is handed to each receiver: encoded, prepared, shared.
@@ -39,6 +40,14 @@ impl Transport {
         peer: &str,
         data: &RuntimeData,
     ) -> Result<(), SendError> {
+        if let Some(trace) = self.trace.take() {
+            return self.traced(
+                trace,
+                now,
+                |tape| Call::send(tape, Some(peer), data),
+                |t| t.send_to_peer(now, peer, data),
+            );
+        }
         let now = self.clock.advance(now);
         let slot = self.sendable(peer)?;
         let result = match data {
@@ -75,6 +84,14 @@ impl Transport {
         message: &DataMessage,
         reliability: Option<Reliability>,
     ) -> Result<(), SendError> {
+        if let Some(trace) = self.trace.take() {
+            return self.traced(
+                trace,
+                now,
+                |tape| Call::message(tape, peer, message, reliability),
+                |t| t.send_data_channel_message(now, peer, message, reliability),
+            );
+        }
         let now = self.clock.advance(now);
         let slot = self.sendable(peer)?;
         let reliability = reliability.unwrap_or_else(|| self.default_reliability());
@@ -94,6 +111,14 @@ impl Transport {
         now: Instant,
         data: &RuntimeData,
     ) -> Result<BroadcastStats, BroadcastError> {
+        if let Some(trace) = self.trace.take() {
+            return self.traced(
+                trace,
+                now,
+                |tape| Call::send(tape, None, data),
+                |t| t.broadcast(now, data),
+            );
+        }
         let now = self.clock.advance(now);
         if self.phase != Phase::Running {
             return Err(BroadcastError::NotStarted);
@@ -126,6 +151,15 @@ impl Transport {
     /// # Errors
     /// [`SendError`], where there is no connection to it.
     pub fn buffered_amount(&mut self, peer: &str) -> Result<usize, SendError> {
+        if let Some(trace) = self.trace.take() {
+            let now = self.clock.now();
+            return self.traced(
+                trace,
+                now,
+                |_| Call::Buffered(peer.into()),
+                |t| t.buffered_amount(peer),
+            );
+        }
         let slot = self.sendable(peer)?;
         let remote = self.remotes.get_mut(slot);
         Ok(remote.and_then(|r| r.established()).map_or(0, |c| c.peer.buffered_amount()))
@@ -136,6 +170,14 @@ impl Transport {
     /// # Errors
     /// [`SendError`], where there is no connection to it.
     pub fn request_keyframe(&mut self, now: Instant, peer: &str) -> Result<(), SendError> {
+        if let Some(trace) = self.trace.take() {
+            return self.traced(
+                trace,
+                now,
+                |_| Call::Keyframe(peer.into()),
+                |t| t.request_keyframe(now, peer),
+            );
+        }
         let now = self.clock.advance(now);
         let slot = self.sendable(peer)?;
         if let Some(connection) = self.remotes.get_mut(slot).and_then(|r| r.established()) {
@@ -151,6 +193,14 @@ impl Transport {
     /// # Errors
     /// [`SendError`], where there is no connection to it.
     pub fn offer_video(&mut self, now: Instant, peer: &str) -> Result<(), SendError> {
+        if let Some(trace) = self.trace.take() {
+            return self.traced(
+                trace,
+                now,
+                |_| Call::Video(peer.into()),
+                |t| t.offer_video(now, peer),
+            );
+        }
         let now = self.clock.advance(now);
         let slot = self.sendable(peer)?;
         if let Some(connection) = self.remotes.get_mut(slot).and_then(|r| r.established()) {
@@ -213,6 +263,7 @@ impl Transport {
             Some(source) => source,
             None => Box::new(AudioSource::new(&settings).map_err(send_error)?),
         };
+        source.record(self.tape.as_ref());
         let result = match source.push(now, audio) {
             Ok(frames) => {
                 self.counts.audio_encodes += frames.len() as u64;
@@ -235,6 +286,7 @@ impl Transport {
             Some(source) => source,
             None => Box::new(AudioSource::new(&self.config.audio).map_err(broadcast_error)?),
         };
+        source.record(self.tape.as_ref());
         let result = match source.push(now, audio) {
             Ok(frames) => {
                 self.counts.audio_encodes += frames.len() as u64;

@@ -20,6 +20,8 @@ pub(super) struct Sockets {
     sockets: BTreeMap<SocketId, Socket>,
     /// Bound addresses in the order of binding: few, and looked at for each datagram.
     bound: Vec<(SocketAddr, SocketId)>,
+    /// The addresses are told in their order already: of masked ones, that of the originals.
+    pub(super) ordered: bool,
     reported: bool,
     give_up_at: Option<Instant>,
 }
@@ -38,6 +40,7 @@ impl Sockets {
             next: 0,
             sockets: BTreeMap::new(),
             bound: Vec::new(),
+            ordered: false,
             reported: false,
             give_up_at: None,
         }
@@ -79,7 +82,9 @@ impl Sockets {
 
     fn choose(&self, addresses: &[IpAddr]) -> Vec<IpAddr> {
         let mut usable: Vec<IpAddr> = addresses.iter().copied().filter(is_usable).collect();
-        usable.sort();
+        if !self.ordered {
+            usable.sort();
+        }
         usable.dedup();
         let only_loopback = usable.iter().all(IpAddr::is_loopback);
         usable.retain(|ip| self.loopback || only_loopback || !ip.is_loopback());

@@ -6,6 +6,7 @@ mod handle;
 mod interfaces;
 mod link;
 mod machine;
+mod recording;
 mod report;
 mod shared;
 #[cfg(test)]
@@ -13,6 +14,8 @@ mod tests;
 mod udp;
 
 use std::fmt;
+use std::io;
+use std::path::Path;
 use std::sync::Once;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -26,9 +29,11 @@ use rtcmesh_core::error::{
 use rtcmesh_core::id::PeerId;
 use rtcmesh_core::media::{DataMessage, Reliability, RuntimeData};
 use rtcmesh_core::rng::Seed;
+use rtcmesh_core::trace::{RecordOptions, Recorder};
 use rtcmesh_core::transport::{BroadcastStats, Metrics, PeerInfo, Transport};
 
 pub use events::{Events, TransportEvent};
+pub use recording::RecordingFile;
 
 use crate::runtime::Runtime;
 use crate::tls::TlsOptions;
@@ -92,6 +97,33 @@ impl<R: Runtime> WebRtcTransport<R> {
     pub fn tls(self, options: TlsOptions) -> Self {
         self.handle.shared().lock().tls = options;
         self
+    }
+
+    /// Records from now on what the transport is told and what it decides into a file that only its owner can read, without
+    /// secrets and without contents; `rtcmesh replay` reads it. Before [`start`](Self::start).
+    ///
+    /// # Errors
+    /// What the system says of the file; [`io::ErrorKind::InvalidInput`] after the start.
+    pub fn record_to(
+        &self,
+        path: impl AsRef<Path>,
+        options: &RecordOptions,
+    ) -> io::Result<RecordingFile> {
+        let file = recording::create(path.as_ref())?;
+        RecordingFile::begin(file, self.recorder(options)?)
+    }
+
+    /// Records from now on, as [`record_to`](Self::record_to) does, into memory: to be taken from there at any time, of
+    /// a ring the latest entries.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::InvalidInput`] after the start.
+    pub fn recorder(&self, options: &RecordOptions) -> io::Result<Recorder> {
+        let late = || {
+            let why = "a recording begins before the transport is started";
+            io::Error::new(io::ErrorKind::InvalidInput, why)
+        };
+        self.handle.shared().lock().machine.record(options).ok_or_else(late)
     }
 
     /// This peer's id: the configured one, or the one that was made.

@@ -5,13 +5,14 @@ use serde_json::Value;
 use super::source::{Source, is_word};
 
 /// The modules at the bottom of the core: everybody may know them, and they know no one above.
-const LEAVES: &[&str] = &["id", "time", "rng", "net", "error", "media", "hostile"];
+const LEAVES: &[&str] = &["id", "time", "trace", "rng", "net", "error", "media", "hostile"];
 
 /// What each module of the core may know beside itself. `*` is everybody.
 const MODULES: &[(&str, &[&[&str]])] = &[
     ("id", &[&["error"]]),
     ("time", &[]),
-    ("rng", &[]),
+    ("trace", &[]),
+    ("rng", &[&["trace"]]),
     ("hostile", &[]),
     ("net", &[&["id"]]),
     ("error", &[&["id"]]),
@@ -24,7 +25,6 @@ const MODULES: &[(&str, &[&[&str]])] = &[
     ("peer", &[LEAVES, &["ice"]]),
     ("pipeline", &[LEAVES, &["config", "sync", "codec"]]),
     ("metrics", &[LEAVES]),
-    ("trace", &[LEAVES]),
     ("transport", &[&["*"]]),
 ];
 
