@@ -12,6 +12,7 @@ use rtcmesh_core::media::{DataMessage, EncodedAudio, EncodedVideo, RuntimeData, 
 use rtcmesh_core::trace::{RecordOptions, Recorder, RecordingError, entries, hostile};
 use rtcmesh_core::transport::{Event, Replay, ReplayReport};
 use rtcmesh_sim::World;
+use rtcmesh_sim::net::{Jitter, Loss};
 use serde_json::{Value, json};
 
 const FRAME: Duration = Duration::from_millis(20);
@@ -77,7 +78,8 @@ fn eventful(options: &RecordOptions) -> Vec<Vec<u8>> {
     audio.received = ReceivedAudio::Encoded;
     world.add(with_video(automatic("p3")).audio(audio));
     let recorders = record(&mut world, options);
-    (world.jitter, world.loss) = (Duration::from_millis(30), 0.03);
+    world.weather().jitter = Jitter::Uniform(Duration::from_millis(30));
+    world.weather().loss = Loss::Random(0.03);
     world.start_all();
     world.run(Duration::from_secs(1));
     // Each calls each at once.

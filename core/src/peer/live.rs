@@ -245,6 +245,12 @@ impl Live {
         self.rtc.add_local_candidate(candidate).map(|added| added.to_sdp_string())
     }
 
+    pub(super) fn remove_local(&mut self, address: SocketAddr) {
+        if let Ok(candidate) = Candidate::host(address, "udp") {
+            self.rtc.direct_api().invalidate_candidate(&candidate);
+        }
+    }
+
     pub(super) fn create_channel(&mut self, label: &str) -> u64 {
         let id = self.rtc.direct_api().create_data_channel(channel_config(label));
         self.channel(id).0

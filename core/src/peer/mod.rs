@@ -246,6 +246,19 @@ impl Peer {
         }
     }
 
+    /// A local address is gone: nothing is sent from it any more. Where it was the path, another one is looked for.
+    pub(crate) fn remove_local(&mut self, now: Instant, address: SocketAddr) {
+        let before = self.locals.len();
+        self.locals.retain(|local| *local != address);
+        if self.locals.len() < before {
+            self.drive(now, |peer| {
+                peer.rtc.remove_local(address);
+                Ok(())
+            });
+            self.follow_up(now);
+        }
+    }
+
     /// A datagram that belongs to this peer, received at the local address.
     pub(crate) fn handle_datagram(
         &mut self,

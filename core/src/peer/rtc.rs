@@ -416,6 +416,12 @@ impl Rtc {
         }
     }
 
+    /// Gives a host candidate up, with all pairs that it is part of.
+    pub(super) fn remove_local(&mut self, address: SocketAddr) {
+        let told = |tape: &Tape| json!(tape.labels(|labels| labels.address(address)));
+        ask!(self, "remove local", told, (), |live| live.remove_local(address));
+    }
+
     /// Opens a channel of ours without a negotiation.
     pub(super) fn create_channel(&mut self, label: &'static str) -> ChannelId {
         let id = ask!(self, "create channel", |_: &Tape| json!(label), u64::MAX, |live| live

@@ -202,6 +202,19 @@ impl<T> JitterBuffer<T> {
         }
     }
 
+    /// Gives up so many ticks of what is missing: where there is more, it can be recovered.
+    pub(super) fn give_up(&mut self, missing: i64) {
+        let first = self.ring.first().map(|(_, held)| held.ticks);
+        if let (Some(first), Some(playing)) = (first, self.playing()) {
+            let end = playing.end.saturating_add(missing);
+            if end < first {
+                (playing.end, playing.filled, playing.concealed) = (end, end, 0);
+            } else {
+                playing.end = first;
+            }
+        }
+    }
+
     fn playing(&mut self) -> Option<&mut Playing> {
         self.stream.as_mut()?.playing.as_mut()
     }

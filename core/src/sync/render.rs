@@ -445,7 +445,7 @@ impl AudioRenderer {
                 let whole = outlook.gap.is_some_and(|gap| gap == outlook.concealed);
                 self.broken |= !whole;
                 self.pending = false;
-                source.buffer.skip();
+                source.buffer.give_up(outlook.gap.unwrap_or(i64::MAX));
             }
             step => {
                 let length = match step {

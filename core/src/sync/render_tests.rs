@@ -546,3 +546,18 @@ fn with_the_largest_delay_nothing_of_a_clean_stream_is_dropped() {
         }
     }
 }
+
+/// Where the delay has to come down by far, a hole is given up: but not what can be recovered of it.
+#[test]
+fn what_redundancy_covers_of_a_hole_is_played_though_the_rest_is_given_up() {
+    let mut world = World::new(PlayoutConfig::fixed(ms(300)));
+    world.decoder.reach = 2_000;
+    for n in (0..100).filter(|n| !(50..54).contains(n)) {
+        if n == 64 {
+            // The hole is next, at 1,300 ms.
+            world.buffer.set_size(ms(40));
+        }
+        world.arrive(ms(n * 20), n);
+    }
+    assert_eq!(world.decoder.recovered, [(54, 1_920, 960), (54, 960, 960)]);
+}

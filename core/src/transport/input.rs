@@ -86,6 +86,7 @@ impl Transport {
                 self.signaling.handle_io(now, &event);
             }
         }
+        self.remove_gone(now);
         self.after_gathering(now);
         self.pump_signaling(now);
     }
@@ -128,6 +129,20 @@ impl Transport {
             if let Some(connection) = connection {
                 connection.peer.add_local(now, local);
                 self.settle(now, slot);
+            }
+        }
+    }
+
+    /// Takes addresses that are gone from all connections.
+    fn remove_gone(&mut self, now: Instant) {
+        for local in self.sockets.take_gone() {
+            let slots: Vec<Slot> = self.remotes.slots().collect();
+            for slot in slots {
+                let connection = self.remotes.get_mut(slot).and_then(|r| r.connection.as_deref_mut());
+                if let Some(connection) = connection {
+                    connection.peer.remove_local(now, local);
+                    self.settle(now, slot);
+                }
             }
         }
     }

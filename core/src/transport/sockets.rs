@@ -20,6 +20,8 @@ pub(super) struct Sockets {
     sockets: BTreeMap<SocketId, Socket>,
     /// Bound addresses in the order of binding: few, and looked at for each datagram.
     bound: Vec<(SocketAddr, SocketId)>,
+    /// Addresses whose sockets are gone, and connections have not been told.
+    gone: Vec<SocketAddr>,
     /// The addresses are told in their order already: of masked ones, that of the originals.
     pub(super) ordered: bool,
     reported: bool,
@@ -40,6 +42,7 @@ impl Sockets {
             next: 0,
             sockets: BTreeMap::new(),
             bound: Vec::new(),
+            gone: Vec::new(),
             ordered: false,
             reported: false,
             give_up_at: None,
@@ -105,7 +108,18 @@ impl Sockets {
     /// A socket could not be bound, or broke. Its address is tried again when the interfaces change.
     pub(super) fn forget(&mut self, id: SocketId) {
         self.sockets.remove(&id);
+        let gone = self.bound.iter().filter(|(_, socket)| *socket == id).map(|(local, _)| *local);
+        self.gone.extend(gone);
         self.bound.retain(|(_, socket)| *socket != id);
+    }
+
+    /// The addresses of ours that are gone, once those that come in their place are there: connections are to know the
+    /// new ones first, so that they need not be without any.
+    pub(super) fn take_gone(&mut self) -> Vec<SocketAddr> {
+        if self.gone.is_empty() || self.sockets.values().any(|socket| socket.pending) {
+            return Vec::new();
+        }
+        std::mem::take(&mut self.gone)
     }
 
     /// The socket of a local address.
@@ -141,6 +155,7 @@ impl Sockets {
     /// Closes all.
     pub(super) fn close(&mut self) -> Vec<IoCommand> {
         self.bound.clear();
+        self.gone.clear();
         self.give_up_at = None;
         let sockets = std::mem::take(&mut self.sockets);
         sockets.into_keys().map(|socket| IoCommand::CloseUdp { socket }).collect()

@@ -253,8 +253,9 @@ impl<'a> Run<'a> {
             let due: Vec<(Duration, Undo)> = due;
             due.into_iter().map(|(_, undo)| undo).collect()
         };
-        for undo in due {
-            self.put_right(&undo);
+        if !due.is_empty() {
+            due.iter().for_each(|undo| self.put_right(undo));
+            self.paths();
         }
         for host in 0..self.apps.len() {
             self.send_media(host);
@@ -573,6 +574,7 @@ impl<'a> Run<'a> {
             self.world.hosts[host].fetches = true;
             self.join(host);
         }
+        self.paths();
         let healed = self.world.elapsed() + HEALED_WITHIN;
         let mut next_call = self.world.elapsed() + Duration::from_secs(30);
         while !self.all_there() && self.world.elapsed() < healed {
