@@ -167,7 +167,10 @@ fn all(arguments: &Arguments) -> Result<bool, String> {
     if count > 1 && !arguments.json {
         let passed = count - failed.len() as u64;
         let speed = elapsed / f64::max(cpu, 1e-9);
-        say(&format!("{passed} passed, {} failed; {elapsed:.0} virtual seconds in {cpu:.1} s of CPU: {speed:.0} times real time", failed.len()));
+        say(&format!(
+            "{passed} passed, {} failed; {elapsed:.0} virtual seconds in {cpu:.1} s of CPU: {speed:.0} times real time",
+            failed.len()
+        ));
     }
     Ok(failed.is_empty())
 }
@@ -177,7 +180,11 @@ fn tell(arguments: &Arguments, report: &Report, cpu_seconds: f64, count: u64) {
         say(&report.json(cpu_seconds).to_string());
     } else if count == 1 || !report.passed() {
         let speed = report.elapsed.as_secs_f64() / cpu_seconds.max(1e-9);
-        say(&format!("{report}\n{cpu_seconds:.2} s of CPU: {speed:.0} times real time"));
+        let sent = report.network.sent;
+        let each = cpu_seconds * 1e6 / sent.max(1) as f64;
+        say(&format!(
+            "{report}\n{cpu_seconds:.2} s of CPU: {speed:.0} times real time; {sent} datagrams, {each:.1} us each"
+        ));
     }
 }
 

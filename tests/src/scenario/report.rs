@@ -95,6 +95,7 @@ impl Report {
             "cpu_seconds": cpu_seconds,
             "pairs": self.pairs.0,
             "connected": self.pairs.1,
+            "datagrams": self.network.sent,
             "violations": violations,
         })
     }
