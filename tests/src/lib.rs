@@ -28,6 +28,7 @@ pub mod interpose;
 pub mod net;
 mod node;
 pub mod scenario;
+mod tap;
 mod world;
 
 pub use clock::ClockError;

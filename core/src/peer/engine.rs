@@ -69,6 +69,13 @@ impl Engine {
         Self { provider: Arc::new(provider), certificate: DtlsCert { certificate, private_key } }
     }
 
+    /// The same, behind a [tap](super::tap).
+    #[cfg(feature = "sim")]
+    pub(crate) fn tapped(certificate: Vec<u8>, private_key: Vec<u8>) -> Self {
+        let provider = super::tap::provider();
+        Self { provider: Arc::new(provider), certificate: DtlsCert { certificate, private_key } }
+    }
+
     /// A new connection with these ICE credentials.
     ///
     /// They are ours, since the engine's own come from a generator that is no cryptographic one,

@@ -23,6 +23,8 @@ mod sdp;
 #[cfg(feature = "sim")]
 mod seeded;
 mod stats;
+#[cfg(feature = "sim")]
+mod tap;
 #[cfg(test)]
 mod tests;
 mod warm_up;
@@ -49,6 +51,8 @@ use negotiation::Negotiation;
 pub(crate) use rtc::Border;
 use rtc::Rtc;
 pub(crate) use stats::PeerFigures;
+#[cfg(feature = "sim")]
+pub(crate) use tap::plain_of;
 pub(crate) use warm_up::warm_up;
 
 /// What one connection wishes and is allowed.

@@ -8,7 +8,7 @@ use crate::codec::opus_packet_duration;
 use crate::id::PeerId;
 use crate::media::{EncodedAudio, EncodedVideo};
 use crate::net::Datagram;
-use crate::peer::Engine;
+use crate::peer::{Engine, plain_of};
 use crate::transport::demux::Slot;
 use crate::transport::event::{AudioData, AudioFrame, Media, VideoTiming};
 
@@ -24,6 +24,20 @@ impl Transport {
     #[doc(hidden)]
     pub fn use_seeded_engine(&mut self, certificate: Vec<u8>, private_key: Vec<u8>) {
         self.engine = Some(Engine::seeded(certificate, private_key));
+    }
+
+    /// The same, which also keeps what it encrypts, for [`Transport::plain_of`]. Before `start`.
+    #[doc(hidden)]
+    pub fn use_tapped_engine(&mut self, certificate: Vec<u8>, private_key: Vec<u8>) {
+        self.engine = Some(Engine::tapped(certificate, private_key));
+    }
+
+    /// Takes what a tapped engine of this thread encrypted into a datagram: one RTP packet or one compound RTCP
+    /// packet, or the SCTP packets of its DTLS records. Nothing, where none of them did.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn plain_of(datagram: &[u8]) -> Vec<Vec<u8>> {
+        plain_of(datagram)
     }
 
     /// Hands received audio over as it comes, without jitter buffer: for measuring what is around it.

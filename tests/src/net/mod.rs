@@ -42,6 +42,7 @@ pub mod turn;
 pub use firewall::Firewall;
 pub use link::{Jitter, LinkConfig, Loss};
 pub use nat::{Behaviour, Filtering, Mapping, NatConfig, PortAssignment};
+pub(crate) use network::Fate;
 pub use network::{Access, AccessConfig, Arrival, Network};
 pub use preset::{Preset, UnknownPreset};
 pub use stats::{Lost, NetStats};

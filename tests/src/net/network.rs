@@ -1,6 +1,6 @@
 //! The network: what is sent passes links, NATs and firewalls in virtual time, and arrives.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -92,6 +92,19 @@ struct UnderWay {
     payload: Vec<u8>,
 }
 
+/// What became of a datagram, or of a copy of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// A second copy of it was made on the way.
+    Doubled,
+    /// A bit of it was flipped on the way.
+    Damaged,
+    /// It has arrived at this host.
+    Arrived(usize),
+    /// It is lost.
+    Lost(Lost),
+}
+
 /// The order of what happens: by time, then by the order of sending, first copies first.
 type Order = (Duration, u64, u64);
 
@@ -121,6 +134,8 @@ pub struct Network {
     /// How many links there have been: each has randomness of its own.
     made: u64,
     stats: NetStats,
+    /// What became of datagrams, by their numbers, where somebody wants to know it.
+    fates: Option<VecDeque<(u64, Fate)>>,
     /// The place that all hosts of a preset share, by its name.
     pub(super) shared: BTreeMap<&'static str, SiteId>,
 }
@@ -144,6 +159,7 @@ impl Network {
             copies: 0,
             made: 0,
             stats: NetStats::default(),
+            fates: None,
             shared: BTreeMap::new(),
             rng,
         }
@@ -327,8 +343,34 @@ impl Network {
         self.stats.sent += 1;
         self.sent += 1;
         if let Err(lost) = self.leave(now, host, from, to, payload) {
-            self.stats.count(lost);
+            self.lose(self.sent, lost);
         }
+    }
+
+    /// The number of the datagram that was sent last; of the next one after it, one more.
+    pub(crate) const fn last_sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// From now on what becomes of datagrams is kept, until it is fetched, or not any more.
+    pub(crate) fn keep_fates(&mut self, keep: bool) {
+        self.fates = keep.then(VecDeque::new);
+    }
+
+    /// What became of a datagram, by its number.
+    pub(crate) fn poll_fate(&mut self) -> Option<(u64, Fate)> {
+        self.fates.as_mut()?.pop_front()
+    }
+
+    fn note(&mut self, number: u64, fate: Fate) {
+        if let Some(fates) = &mut self.fates {
+            fates.push_back((number, fate));
+        }
+    }
+
+    fn lose(&mut self, number: u64, lost: Lost) {
+        self.stats.count(lost);
+        self.note(number, Fate::Lost(lost));
     }
 
     /// When something happens next. It need not be an arrival: [`Network::poll`] gives `None` then, and
@@ -349,9 +391,10 @@ impl Network {
                 Ok(None) => {}
                 Ok(Some(arrival)) => {
                     self.stats.delivered += 1;
+                    self.note(order.1, Fate::Arrived(arrival.host));
                     return Some(arrival);
                 }
-                Err(lost) => self.stats.count(lost),
+                Err(lost) => self.lose(order.1, lost),
             }
         }
         None
@@ -485,6 +528,7 @@ impl Network {
     ) {
         if let Some(second) = second {
             self.stats.duplicated += 1;
+            self.note(order.1, Fate::Doubled);
             self.copies += 1;
             let UnderWay { stage, sender, at, ref payload } = datagram;
             let copy = UnderWay { stage, sender, at, payload: payload.clone() };
@@ -499,6 +543,7 @@ impl Network {
         {
             *byte ^= 1 << (bit % 8);
             self.stats.corrupted += 1;
+            self.note(order.1, Fate::Damaged);
         }
         self.under_way.insert(order, datagram);
     }

@@ -94,6 +94,8 @@ struct Run<'a> {
     timeline: Vec<(Duration, String)>,
     ticks: u64,
     stranger: Option<usize>,
+    /// Whether it was said that the capture is full.
+    full: bool,
 }
 
 /// Runs a plan in a world of its own, on this thread: within [`crate::isolated`] equal plans give equal digests.
@@ -103,33 +105,36 @@ pub fn run(plan: &Plan, watch: &mut dyn FnMut(Progress)) -> Report {
     run_tapped(plan, false, watch).0
 }
 
-/// The same; with `tap` it also gives all that passed as a pcapng file.
+/// The same; with `tap` it also gives all that passed as a pcapng file ([`World::capture`]), up to
+/// [`World::CAPTURE_LIMIT`] bytes.
 pub fn run_tapped(
     plan: &Plan,
     tap: bool,
     watch: &mut dyn FnMut(Progress),
 ) -> (Report, Option<Vec<u8>>) {
     let errors = ErrorLog::default();
-    let guarded = || {
-        let mut run = Run::new(plan);
-        run.all(watch);
-        (run.report(), None)
-    };
+    // Outside of what may panic: what has passed until then is of use.
+    let mut kept = None;
+    let guarded = || kept.insert(Run::new(plan, tap)).all(watch);
     let result = tracing::subscriber::with_default(errors.clone(), || {
         std::panic::catch_unwind(AssertUnwindSafe(guarded))
     });
-    let (mut report, capture) = result.unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("?");
-        (Report::panicked(plan, format!("panicked: {text}")), None)
-    });
+    let capture = kept.as_mut().and_then(|run| run.world.take_capture());
+    let mut report = match (result, kept) {
+        (Ok(()), Some(run)) => run.report(),
+        (Err(panic), _) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("?");
+            Report::panicked(plan, format!("panicked: {text}"))
+        }
+        (Ok(()), None) => Report::panicked(plan, "nothing ran".to_owned()),
+    };
     let logged = errors.take().into_iter();
     report.violations.extend(logged.map(|what| Violation {
         at: report.elapsed,
         host: None,
         what: format!("logged as an error: {what}"),
     }));
-    let _ = tap;
     (report, capture)
 }
 
@@ -144,8 +149,11 @@ fn name(host: usize) -> String {
 }
 
 impl<'a> Run<'a> {
-    fn new(plan: &'a Plan) -> Self {
+    fn new(plan: &'a Plan, tap: bool) -> Self {
         let mut world = World::new(plan.seed);
+        if tap {
+            world.capture(World::CAPTURE_LIMIT);
+        }
         let weather = world.weather();
         weather.latency = plan.latency;
         weather.jitter = if plan.jitter.is_zero() { Jitter::None } else { Jitter::Uniform(plan.jitter) };
@@ -163,6 +171,7 @@ impl<'a> Run<'a> {
             timeline: Vec::new(),
             ticks: 0,
             stranger: None,
+            full: false,
         };
         for (host, peer) in plan.peers.iter().enumerate() {
             let setup = peer.preset.map_or_else(Setup::default, Setup::preset);
@@ -262,6 +271,10 @@ impl<'a> Run<'a> {
         }
         self.ticks += 1;
         self.world.run(TICK);
+        if !self.full && self.world.capture_is_full() {
+            self.full = true;
+            self.note("the capture is full: what comes now is not in it".to_owned());
+        }
         self.look_at_all();
     }
 

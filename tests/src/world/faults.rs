@@ -108,7 +108,7 @@ impl World {
                 let from = SocketAddr::new(from, 9);
                 let record = Record::Sent { from, to, payload: &payload };
                 self.digest.record(self.elapsed, stranger, record);
-                self.network.send(self.elapsed, stranger, from, to, payload);
+                self.send(stranger, from, to, payload);
             }
         }
     }

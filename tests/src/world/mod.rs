@@ -1,5 +1,6 @@
 //! The world: virtual time, its hosts, the network and the signaling server.
 
+mod capture;
 mod faults;
 mod pump;
 mod signaling;
@@ -21,8 +22,9 @@ use crate::host::{Attachment, Host, Setup, perfect};
 use crate::interpose;
 use crate::net::{Arrival, LinkConfig, NetStats, Network};
 use crate::node::Node;
+use crate::tap::Tap;
 use pump::Agenda;
-use signaling::Signaling;
+use signaling::{SERVER, Signaling};
 
 /// Hosts with transports or other machines, one signaling server, and the network between them, in virtual time
 /// and in one thread.
@@ -52,6 +54,7 @@ pub struct World {
     watch: Watch,
     /// Arrivals that were looked at before their time.
     held: VecDeque<Arrival>,
+    tap: Option<Tap>,
 }
 
 /// What lives at a number of the network.
@@ -124,6 +127,7 @@ impl World {
             digest: Digest::new(mode),
             watch: Watch::default(),
             held: VecDeque::new(),
+            tap: None,
         };
         world.tenant(Tenant::Server, &Attachment::Public);
         world
@@ -215,7 +219,11 @@ impl World {
         let seed = Seed::from_number(number);
         let mut transport = Transport::new(config, seed, now, unix).expect("a valid configuration");
         let (certificate, private_key) = certificate(self.seed, index);
-        transport.use_seeded_engine(certificate, private_key);
+        if self.tap.is_some() {
+            transport.use_tapped_engine(certificate, private_key);
+        } else {
+            transport.use_seeded_engine(certificate, private_key);
+        }
         transport
     }
 

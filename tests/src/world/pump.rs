@@ -65,6 +65,9 @@ impl World {
     /// Everything that waits for the present: the network first, then every timer that is due, once.
     fn step_once(&mut self) -> bool {
         let now = self.elapsed;
+        if self.tap.is_some() {
+            self.note_fates();
+        }
         if let Some(arrival) = self.next_arrival(now) {
             self.arrive(&arrival);
             return true;
@@ -159,11 +162,14 @@ impl World {
             other.due = None;
             return;
         }
-        while let Some(Outgoing { from, to, payload }) = other.machine.poll_transmit() {
+        let node = other.node;
+        while let Some(Outgoing { from, to, payload }) = self.others[index].machine.poll_transmit()
+        {
             let record = Record::Sent { from, to, payload: &payload };
-            self.digest.record(self.elapsed, other.node, record);
-            self.network.send(self.elapsed, other.node, from, to, payload);
+            self.digest.record(self.elapsed, node, record);
+            self.send(node, from, to, payload);
         }
+        let other = &mut self.others[index];
         let due = other.machine.poll_timeout();
         other.due = due.map(|at| other.clock.elapsed_after(at));
     }
@@ -206,9 +212,9 @@ impl World {
             return;
         }
         let Transmit { remote: to, payload, .. } = transmit;
-        let record = Record::Sent { from, to, payload: &payload };
-        self.digest.record(self.elapsed, host.node, record);
-        self.network.send(self.elapsed, host.node, from, to, payload);
+        let (record, node) = (Record::Sent { from, to, payload: &payload }, host.node);
+        self.digest.record(self.elapsed, node, record);
+        self.send(node, from, to, payload);
     }
 
     fn carry_out(&mut self, index: usize, command: IoCommand) {

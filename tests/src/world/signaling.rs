@@ -17,7 +17,7 @@ use crate::digest::Record;
 use crate::host::Host;
 
 /// The server's number in the network.
-const SERVER: usize = 0;
+pub(super) const SERVER: usize = 0;
 
 /// How long a stream may stand still before both ends give it up: a minute, as adapters do that watch their sockets
 /// (TCP alone waits a quarter of an hour: RFC 9293, section 3.8.3).
@@ -386,6 +386,10 @@ impl World {
                 let client = self.signaling.connections.get(&server).map(|of| of.client);
                 let node = client.map_or(SERVER, |client| client.node(&self.hosts));
                 self.digest.record(self.elapsed, node, record);
+                if let Some(of) = self.signaling.connections.get(&server) {
+                    let (kind, payload) = frame.for_tap();
+                    self.tap_signaling((server, node, of.address), to_server, kind, payload);
+                }
                 if to_server {
                     self.at_server(server, frame);
                 } else {
@@ -442,6 +446,16 @@ impl World {
 }
 
 impl Frame {
+    /// Its kind, and its text where it has one.
+    fn for_tap(&self) -> (&'static str, &str) {
+        match self {
+            Self::Text(text) => ("signaling", text),
+            Self::Ping => ("ping", ""),
+            Self::Pong => ("pong", ""),
+            Self::Close(_) => ("close", ""),
+        }
+    }
+
     fn text(&self) -> &str {
         match self {
             Self::Text(text) => text,
