@@ -87,7 +87,9 @@ fn hears(place: Preset) -> Option<(f64, f64)> {
             let sample = |k: usize| 0.3 * ((n * 960 + k) as f32 * 0.02).sin();
             let samples = (0..960).map(sample).collect();
             let audio = AudioBuffer { samples, sample_rate: 48_000, channels: 1 };
-            world.act(0, |transport, now| transport.broadcast(now, &RuntimeData::Audio(audio))).ok();
+            world
+                .act(0, |transport, now| transport.broadcast(now, &RuntimeData::Audio(audio)))
+                .ok();
             world.run(Duration::from_millis(20));
             world.hosts[1].media.clear();
         }
@@ -123,7 +125,8 @@ fn recovers(outage: Duration) -> (Option<u128>, &'static str, bool) {
         world.run(Duration::from_secs(5));
         world.cut(0, 1, true);
         world.run(outage);
-        let told = world.hosts[0].peer(world.hosts[1].id()).map_or("gone", |info| info.state.name());
+        let told =
+            world.hosts[0].peer(world.hosts[1].id()).map_or("gone", |info| info.state.name());
         world.cut(0, 1, false);
         let healed = world.elapsed();
         // What is told lags behind: it has to be sure that packets pass again.
@@ -146,7 +149,8 @@ fn recovery_per_outage() {
         return;
     }
     let mut table = String::from("ms from the end of an outage until both are connected\n\n");
-    writeln!(table, "{:>10}  {:>14}{:>8}  the connection", "outage, s", "then it was", "ms").unwrap();
+    writeln!(table, "{:>10}  {:>14}{:>8}  the connection", "outage, s", "then it was", "ms")
+        .unwrap();
     for seconds in [1, 2, 4, 6, 8, 10, 15, 20, 30] {
         let (took, told, went_on) = recovers(Duration::from_secs(seconds));
         let took = took.map_or("-".to_owned(), |ms| ms.to_string());

@@ -138,7 +138,8 @@ impl Transport {
         for local in self.sockets.take_gone() {
             let slots: Vec<Slot> = self.remotes.slots().collect();
             for slot in slots {
-                let connection = self.remotes.get_mut(slot).and_then(|r| r.connection.as_deref_mut());
+                let connection =
+                    self.remotes.get_mut(slot).and_then(|r| r.connection.as_deref_mut());
                 if let Some(connection) = connection {
                     connection.peer.remove_local(now, local);
                     self.settle(now, slot);

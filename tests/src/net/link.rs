@@ -183,7 +183,14 @@ pub(super) struct Link {
 
 impl Link {
     pub(super) fn new(config: LinkConfig, rng: Rng) -> Self {
-        Self { config, rng, busy_until: Duration::ZERO, latest: Duration::ZERO, bad: false, count: 0 }
+        Self {
+            config,
+            rng,
+            busy_until: Duration::ZERO,
+            latest: Duration::ZERO,
+            bad: false,
+            count: 0,
+        }
     }
 
     /// Sends a datagram: its first copy, and its second one where there is one.

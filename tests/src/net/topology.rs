@@ -194,7 +194,8 @@ impl Topology {
         let places = self.all_interfaces(host).iter().filter_map(|ip| self.places.get(ip));
         let realms: Vec<Realm> = places.map(|place| place.realm).collect();
         let all = self.sites.iter().enumerate();
-        let there = all.filter(|(_, (realm, _))| realms.contains(realm) && *realm != Realm::INTERNET);
+        let there =
+            all.filter(|(_, (realm, _))| realms.contains(realm) && *realm != Realm::INTERNET);
         there.map(|(n, _)| SiteId(n)).collect()
     }
 

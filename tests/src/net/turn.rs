@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use rtcmesh_core::rng::{Rng, Seed};
 
-use super::stun::{Builder, Class, MAX_REPLIES, Message, Outgoing, attribute, binding, long_term_key};
+use super::stun::{
+    Builder, Class, MAX_REPLIES, Message, Outgoing, attribute, binding, long_term_key,
+};
 
 /// Methods, RFC 8656, section 17.
 pub mod method {

@@ -21,7 +21,11 @@ const SLACK: usize = 64 * 1024;
 static WARM: AtomicBool = AtomicBool::new(false);
 
 /// Runs a plan on a thread of its own.
-pub(super) fn measured(plan: &Plan, with_timeline: bool, mut watch: impl FnMut(Progress) + Send) -> Measured {
+pub(super) fn measured(
+    plan: &Plan,
+    with_timeline: bool,
+    mut watch: impl FnMut(Progress) + Send,
+) -> Measured {
     let begun = Instant::now();
     let tap = with_timeline;
     let run = || {
@@ -31,7 +35,8 @@ pub(super) fn measured(plan: &Plan, with_timeline: bool, mut watch: impl FnMut(P
         if !with_timeline {
             report.timeline = Vec::new();
         }
-        let left = crate::ALLOCATOR.allocated().saturating_sub(held + tap.as_ref().map_or(0, Vec::len));
+        let left =
+            crate::ALLOCATOR.allocated().saturating_sub(held + tap.as_ref().map_or(0, Vec::len));
         if !with_timeline && left > SLACK && WARM.swap(true, Ordering::Relaxed) {
             report.add_violation(format!("{left} bytes are held when all have left"));
         }

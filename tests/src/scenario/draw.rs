@@ -320,7 +320,12 @@ impl fmt::Display for Plan {
 }
 
 /// Draws what happens.
-fn script(root: &Rng, scenario: Scenario, peers: usize, duration: Duration) -> Vec<(Duration, Act)> {
+fn script(
+    root: &Rng,
+    scenario: Scenario,
+    peers: usize,
+    duration: Duration,
+) -> Vec<(Duration, Act)> {
     let mut dice = Dice(root.fork("acts"));
     if scenario == Scenario::Talk {
         return (0..peers).map(|n| (Duration::ZERO, Act::Talk(n, true))).collect();

@@ -203,7 +203,9 @@ impl Model {
             return Ok(());
         }
         let Some(name) = event.peer() else { return Ok(()) };
-        if name.as_str() == STRANGER && !matches!(event, Event::Connected { .. } | Event::Data { .. }) {
+        if name.as_str() == STRANGER
+            && !matches!(event, Event::Connected { .. } | Event::Data { .. })
+        {
             return Ok(());
         }
         let other = number(name.as_str()).filter(|other| *other < self.minds.len());

@@ -108,7 +108,13 @@ impl Tag {
         data.extend(self.bytes());
         data.extend(self.filling(size));
         let timestamp = Duration::from_millis(40 * self.number);
-        EncodedVideo { codec: VideoCodec::Vp8, data: data.into(), timestamp, keyframe, captured: None }
+        EncodedVideo {
+            codec: VideoCodec::Vp8,
+            data: data.into(),
+            timestamp,
+            keyframe,
+            captured: None,
+        }
     }
 
     /// Reads the tag of a frame of video.

@@ -96,8 +96,13 @@ impl World {
     /// A stranger ([`World::add_stranger`]) sends datagrams to all sockets of a host: garbage by chance, and such as
     /// begin like STUN, DTLS and RTP.
     pub fn spray(&mut self, stranger: usize, host: usize) {
-        const STARTS: [&[u8]; 5] =
-            [&[], &[0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42], &[22, 254, 253], &[0x80, 111], &[0x80, 200]];
+        const STARTS: [&[u8]; 5] = [
+            &[],
+            &[0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42],
+            &[22, 254, 253],
+            &[0x80, 111],
+            &[0x80, 200],
+        ];
         let Some(from) = self.network.interfaces(stranger).next() else { return };
         let targets: Vec<_> = self.hosts[host].sockets().map(|(_, local)| local).collect();
         for to in targets {

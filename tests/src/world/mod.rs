@@ -359,7 +359,10 @@ impl World {
 
     /// Calls this with every datagram before the transport gets it that it has come for: with the host's number, the
     /// transport and the instant of its clock.
-    pub fn on_datagram(&mut self, watch: impl FnMut(usize, &mut Transport, Instant, Datagram<'_>) + 'static) {
+    pub fn on_datagram(
+        &mut self,
+        watch: impl FnMut(usize, &mut Transport, Instant, Datagram<'_>) + 'static,
+    ) {
         self.watch = Watch(Some(Box::new(watch)));
     }
 }

@@ -114,11 +114,24 @@ pub(super) struct Signaling {
 impl Signaling {
     pub(super) fn new(seed: u64, config: ServerConfig, now: Instant) -> Self {
         let server = machine(&config, seed, 0, now, UNIX_START);
-        Self { server, config, connections: BTreeMap::new(), next_link: 0, restarts: 0, down: false }
+        Self {
+            server,
+            config,
+            connections: BTreeMap::new(),
+            next_link: 0,
+            restarts: 0,
+            down: false,
+        }
     }
 }
 
-fn machine(config: &ServerConfig, seed: u64, restarts: u64, now: Instant, unix: Duration) -> Server {
+fn machine(
+    config: &ServerConfig,
+    seed: u64,
+    restarts: u64,
+    now: Instant,
+    unix: Duration,
+) -> Server {
     let seed = Seed::from_number(seed ^ 0x5e4e_4e4e ^ (restarts << 40));
     Server::new(config.clone(), seed, now, unix).expect("valid settings")
 }
