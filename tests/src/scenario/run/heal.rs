@@ -57,7 +57,7 @@ impl Run<'_> {
     }
 
     /// All pairs of one room.
-    fn pairs(&self) -> Vec<(usize, usize)> {
+    pub(super) fn pairs(&self) -> Vec<(usize, usize)> {
         let all = (0..self.apps.len()).flat_map(|a| (0..a).map(move |b| (b, a)));
         all.filter(|(a, b)| self.plan.peers[*a].room == self.plan.peers[*b].room).collect()
     }
@@ -69,7 +69,7 @@ impl Run<'_> {
         self.pairs().iter().all(there)
     }
 
-    fn call_missing(&mut self) {
+    pub(super) fn call_missing(&mut self) {
         for (a, b) in self.pairs() {
             for (a, b) in [(a, b), (b, a)] {
                 if self.path(a, b) && !self.model.connected(a, b) {
