@@ -283,7 +283,8 @@ impl<'a> Run<'a> {
         }
         if self.apps[host].films && self.ticks.is_multiple_of(2) {
             let tag = self.model.next_video(host);
-            let keyframe = std::mem::take(&mut self.apps[host].keyframe) || tag.number % 50 == 0;
+            let keyframe =
+                std::mem::take(&mut self.apps[host].keyframe) || tag.number.is_multiple_of(50);
             let size = if keyframe { KEYFRAME_SIZE } else { VIDEO_SIZE };
             let data = RuntimeData::Video(tag.video(size, keyframe));
             self.on(host, |transport, now| transport.broadcast(now, &data)).ok();
@@ -320,10 +321,10 @@ impl<'a> Run<'a> {
         for outcome in outcomes {
             match outcome {
                 Outcome::Connected { peer, .. } => {
-                    if self.apps[host].waiting.remove(&peer).is_none() {
-                        let what = format!("an outcome for {peer} that nobody waits for");
-                        self.model.violation(now, Some(host), what);
-                    }
+                    let waited = self.apps[host].waiting.remove(&peer).is_some();
+                    self.check(waited, host, || {
+                        format!("an outcome for {peer} that nobody waits for")
+                    });
                 }
                 // Its name was still taken, or signaling could not be reached: it tries again.
                 Outcome::Started(Err(_)) if self.apps[host].alive => {
@@ -341,6 +342,13 @@ impl<'a> Run<'a> {
         let dropped = self.world.hosts[host].transport.metrics().datagrams_dropped;
         if dropped > 0 {
             self.model.violation(now, Some(host), format!("{dropped} datagrams not fetched"));
+        }
+    }
+
+    /// Something must be so.
+    fn check(&mut self, holds: bool, host: usize, what: impl FnOnce() -> String) {
+        if !holds {
+            self.model.violation(self.world.elapsed(), Some(host), what());
         }
     }
 
@@ -455,18 +463,13 @@ impl<'a> Run<'a> {
         self.world.hosts[a].fetches = true;
         self.on(a, |transport, now| transport.shutdown(now));
         self.look(a);
-        let now = self.world.elapsed();
-        if !self.apps[a].waiting.is_empty() {
-            self.model.violation(now, Some(a), "shutdown left calls without an outcome".to_owned());
-        }
-        if let Some(due) = self.world.hosts[a].transport.poll_timeout() {
-            let what = format!("a transport that has ended still wants something: {}", due.why);
-            self.model.violation(now, Some(a), what);
-        }
-        if self.world.hosts[a].sockets().count() > 0 {
-            self.model.violation(now, Some(a), "sockets are open after shutdown".to_owned());
-        }
-        self.model.ended(now, a);
+        let answered = self.apps[a].waiting.is_empty();
+        self.check(answered, a, || "shutdown left calls without an outcome".to_owned());
+        let due = self.world.hosts[a].transport.poll_timeout();
+        self.check(due.is_none(), a, || format!("a transport that has ended wants {due:?}"));
+        let open = self.world.hosts[a].sockets().count();
+        self.check(open == 0, a, || format!("{open} sockets are open after shutdown"));
+        self.model.ended(self.world.elapsed(), a);
         self.gone(a);
     }
 
