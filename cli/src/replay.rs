@@ -44,7 +44,10 @@ pub(crate) fn run(args: &Args) -> Outcome {
     let header = replay.header().clone();
     let report = replay.run();
     output.object(&object(&header, &report));
-    output.note(words(&header, &report));
+    // A line each: within one, control characters are shown and not obeyed.
+    for line in words(&header, &report).lines() {
+        output.note(line);
+    }
     Ok(if report.is_equal() && !report.damaged { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -17,8 +17,10 @@ const TARGETS: &[(&str, Target)] = &[
     ("datagrams", |_, bytes| hostile_datagrams(bytes)),
     ("demux", |_, bytes| transport::hostile_demux(bytes)),
     ("drift_fit", |_, bytes| sync::hostile_fit(bytes)),
+    ("mesh", |_, bytes| rtcmesh_sim::scenario::hostile_mesh(bytes)),
     ("ntp_map", sync::hostile_map),
     ("peer", transport::hostile_peer),
+    ("recording", transport::hostile),
     ("renderer", sync::hostile_renderer),
     ("ring", |_, bytes| sync::hostile_ring(bytes)),
     ("signaling_client", signaling::hostile_client),
@@ -67,7 +69,7 @@ macro_rules! corpora {
 }
 
 corpora! {
-    correction datagrams demux drift_fit ntp_map peer renderer ring signaling_client signaling_message
+    correction datagrams demux drift_fit mesh ntp_map peer recording renderer ring signaling_client signaling_message
     signaling_server sync_manager
 }
 
