@@ -4,8 +4,8 @@ mod measure;
 mod minimise;
 
 use std::io::{IsTerminal, Write};
-use std::ops::Range;
-use std::path::PathBuf;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -27,22 +27,22 @@ struct Arguments {
     seed: u64,
     /// Many seeds, the second excluded: `0..200`.
     #[arg(long, value_parser = range)]
-    seeds: Option<Range<u64>>,
+    seeds: Option<RangeInclusive<u64>>,
     /// How many peers, 2 to 64; otherwise the seed draws it.
     #[arg(long, value_parser = clap::value_parser!(u8).range(2..=64))]
     peers: Option<u8>,
     /// What it is about: mixed, talk, churn, glare, network, roam, server or data.
     #[arg(long)]
     scenario: Option<Scenario>,
-    /// Where all peers are: lan, home-wifi, bad-wifi, cellular, satellite, hotel, office-no-udp or carrier-nat.
+    /// Where all peers but the first are, which stays at a public address since two NATs can't be crossed without servers: lan, home-wifi, bad-wifi, cellular, satellite, hotel, office-no-udp or carrier-nat.
     #[arg(long)]
     preset: Option<Preset>,
     /// How many virtual minutes the part with faults lasts, 0.01 to 1,440; otherwise the seed draws it.
     #[arg(long, value_parser = minutes)]
     minutes: Option<f64>,
-    /// Only these of the acts that the seed draws, by their numbers: `3,7,12`.
-    #[arg(long, value_delimiter = ',')]
-    acts: Option<Vec<usize>>,
+    /// Only these of the acts that the seed draws, by their numbers (`3,7,12`), or `none`.
+    #[arg(long, value_parser = acts)]
+    acts: Option<Acts>,
     /// Decode and play received audio; needs a build with `--features opus`.
     #[arg(long)]
     decode: bool,
@@ -57,11 +57,23 @@ struct Arguments {
     trace: Option<PathBuf>,
 }
 
-fn range(text: &str) -> Result<Range<u64>, String> {
+fn range(text: &str) -> Result<RangeInclusive<u64>, String> {
     let parts = text.split_once("..").ok_or("a range is written as A..B")?;
     let number = |text: &str| text.parse::<u64>().map_err(|error| format!("{text:?}: {error}"));
-    let range = number(parts.0)?..number(parts.1)?;
-    if range.is_empty() { Err(format!("{text} is empty")) } else { Ok(range) }
+    let (begin, end) = (number(parts.0)?, number(parts.1)?);
+    if begin < end { Ok(begin..=end - 1) } else { Err(format!("{text} is empty")) }
+}
+
+/// Numbers of acts.
+#[derive(Debug, Clone)]
+struct Acts(Vec<usize>);
+
+fn acts(text: &str) -> Result<Acts, String> {
+    if text == "none" {
+        return Ok(Acts(Vec::new()));
+    }
+    let number = |text: &str| text.parse().map_err(|error| format!("{text:?}: {error}"));
+    text.split(',').map(number).collect::<Result<_, _>>().map(Acts)
 }
 
 fn minutes(text: &str) -> Result<f64, String> {
@@ -80,14 +92,15 @@ impl Arguments {
         options.peers = self.peers.map(usize::from);
         options.preset = self.preset;
         options.duration = self.minutes.map(|minutes| Duration::from_secs_f64(minutes * 60.0));
-        options.only.clone_from(&self.acts);
+        options.only = self.acts.as_ref().map(|acts| acts.0.clone());
         options.decode = self.decode;
         options
     }
 
     /// The line that runs a seed again.
     fn again(&self, seed: u64, only: Option<&[usize]>) -> String {
-        let mut line = format!("cargo run --release -p rtcmesh-sim -- --seed {seed}");
+        let features = if self.decode { " --features opus" } else { "" };
+        let mut line = format!("cargo run --release -p rtcmesh-sim{features} -- --seed {seed}");
         let mut add = |name: &str, value: String| line.push_str(&format!(" --{name} {value}"));
         if let Some(scenario) = self.scenario {
             add("scenario", scenario.to_string());
@@ -101,9 +114,9 @@ impl Arguments {
         if let Some(minutes) = self.minutes {
             add("minutes", minutes.to_string());
         }
-        if let Some(only) = only.or(self.acts.as_deref()) {
+        if let Some(only) = only.or(self.acts.as_ref().map(|acts| acts.0.as_slice())) {
             let numbers: Vec<String> = only.iter().map(ToString::to_string).collect();
-            add("acts", numbers.join(","));
+            add("acts", if only.is_empty() { "none".to_owned() } else { numbers.join(",") });
         }
         if self.decode {
             line.push_str(" --decode");
@@ -130,13 +143,21 @@ pub(crate) fn main() -> ExitCode {
 
 /// Whether all seeds passed.
 fn all(arguments: &Arguments) -> Result<bool, String> {
-    let seeds = arguments.seeds.clone().unwrap_or(arguments.seed..arguments.seed + 1);
-    let count = seeds.end - seeds.start;
+    let seeds = arguments.seeds.clone().unwrap_or(arguments.seed..=arguments.seed);
+    let count = (seeds.end() - seeds.start()).saturating_add(1);
+    if count > 1 && arguments.trace.is_some() {
+        return Err("--trace takes one seed".to_owned());
+    }
+    // What cannot be written is better known before than after.
+    let mut trace = arguments.trace.as_deref().map(Trace::create).transpose()?;
     let bar = bar(count, arguments.json);
     let mut failed = Vec::new();
     let (mut elapsed, mut cpu) = (0.0, 0.0);
     for seed in seeds {
         let plan = Plan::draw(seed, &arguments.options());
+        if let Some(number) = plan.unknown_act(&arguments.options()) {
+            return Err(format!("seed {seed} draws no act {number}"));
+        }
         if count == 1 && !arguments.json {
             say(&plan.to_string());
         }
@@ -154,13 +175,12 @@ fn all(arguments: &Arguments) -> Result<bool, String> {
         elapsed += report.elapsed.as_secs_f64();
         cpu += cpu_seconds;
         bar.suspend(|| tell(arguments, &report, cpu_seconds, count));
-        if let Some(file) = &arguments.trace {
-            write_trace(file, &plan, &report, tap.as_deref())
-                .map_err(|error| format!("{}: {error}", file.display()))?;
-        }
         if !report.passed() {
             failed.push(seed);
             bar.suspend(|| say_again(arguments, &plan));
+        }
+        if let Some(trace) = &mut trace {
+            trace.write(&plan, &report, tap.as_deref())?;
         }
     }
     bar.finish_and_clear();
@@ -211,30 +231,52 @@ fn bar(count: u64, quiet: bool) -> ProgressBar {
     bar
 }
 
-fn write_trace(
-    file: &std::path::Path,
-    plan: &Plan,
-    report: &Report,
-    tap: Option<&[u8]>,
-) -> std::io::Result<()> {
-    let mut out = std::io::BufWriter::new(std::fs::File::create(file)?);
-    writeln!(out, "{plan}")?;
-    for (at, what) in &report.timeline {
-        writeln!(out, "{:>10.3} {what}", at.as_secs_f64())?;
-    }
-    writeln!(out, "{report}")?;
-    out.flush()?;
-    if let Some(tap) = tap {
-        let mut name = file.as_os_str().to_owned();
-        name.push(".pcapng");
-        std::fs::write(name, tap)?;
-    }
-    Ok(())
+/// The files of `--trace`.
+struct Trace<'a> {
+    name: &'a Path,
+    text: std::fs::File,
 }
 
-/// A line on standard output; whoever has closed it wants no more.
+impl<'a> Trace<'a> {
+    fn create(name: &'a Path) -> Result<Self, String> {
+        let text =
+            std::fs::File::create(name).map_err(|error| format!("{}: {error}", name.display()))?;
+        Ok(Self { name, text })
+    }
+
+    fn write(&mut self, plan: &Plan, report: &Report, tap: Option<&[u8]>) -> Result<(), String> {
+        self.try_write(plan, report, tap)
+            .map_err(|error| format!("{}: {error}", self.name.display()))
+    }
+
+    fn try_write(
+        &mut self,
+        plan: &Plan,
+        report: &Report,
+        tap: Option<&[u8]>,
+    ) -> std::io::Result<()> {
+        let mut out = std::io::BufWriter::new(&mut self.text);
+        writeln!(out, "{plan}")?;
+        for (at, what) in &report.timeline {
+            writeln!(out, "{:>10.3} {what}", at.as_secs_f64())?;
+        }
+        writeln!(out, "{report}")?;
+        out.flush()?;
+        let Some(tap) = tap else { return Ok(()) };
+        let mut name = self.name.as_os_str().to_owned();
+        name.push(".pcapng");
+        std::fs::write(name, tap)
+    }
+}
+
+/// A line on standard output. Nothing more is done for somebody who has closed it, or whose disk is full.
 fn say(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
+    if let Err(error) = writeln!(std::io::stdout(), "{text}") {
+        if error.kind() != std::io::ErrorKind::BrokenPipe {
+            say_error(&format!("standard output: {error}"));
+        }
+        std::process::exit(2);
+    }
 }
 
 fn say_error(text: &str) {

@@ -56,6 +56,8 @@ impl Plan {
             latency: Duration::from_millis(world.at(4) as u64),
             jitter: Duration::from_millis(world.at(5) as u64 / 8),
             loss: world.at(6) as f64 / 1_500.0,
+            duplicate: world.at(14) as f64 / 10_000.0,
+            corrupt: world.at(13) as f64 / 10_000.0,
             signaling: (
                 Duration::from_millis(world.at(7) as u64 / 4),
                 Duration::from_millis(world.at(15) as u64),

@@ -180,7 +180,7 @@ pub struct Options {
     pub scenario: Option<Scenario>,
     /// How many peers, 2 to 64.
     pub peers: Option<usize>,
-    /// Where all of them are.
+    /// Where all of them are but the first, which stays at a public address: without servers no two NATs are crossed.
     pub preset: Option<Preset>,
     /// How long the part with faults lasts.
     pub duration: Option<Duration>,
@@ -225,6 +225,10 @@ pub struct Plan {
     pub jitter: Duration,
     /// Its losses, as a share.
     pub loss: f64,
+    /// The share of its datagrams that arrive twice, and of those with a bit that is flipped.
+    pub duplicate: f64,
+    /// See [`Plan::duplicate`].
+    pub corrupt: f64,
     /// The latency of signaling, one way, and its jitter.
     pub signaling: (Duration, Duration),
     /// Whether received audio is decoded.
@@ -259,7 +263,12 @@ impl Plan {
             let somewhere = (!calm && anywhere && dice.one_in(2)).then(|| dice.preset());
             let (offset, drift) = (dice.below(2_000) as i64 - 1_000, dice.unit() * 200.0 - 100.0);
             let (offset_ms, drift_ppm) = if clocks { (offset, drift) } else { (0, 0.0) };
-            Peer { room: n % rooms, preset: options.preset.or(somewhere), offset_ms, drift_ppm }
+            Peer {
+                room: n % rooms,
+                preset: options.preset.filter(|_| n > 0).or(somewhere),
+                offset_ms,
+                drift_ppm,
+            }
         });
         let peers: Vec<Peer> = peers.collect();
         let automatic = calm || dice.one_in(2);
@@ -273,6 +282,11 @@ impl Plan {
             Duration::from_millis(if slow { dice.below(300) as u64 } else { 0 }),
         );
         let mut acts = script(&root, scenario, count, duration);
+        let (duplicate, corrupt) = if hard && dice.one_in(2) {
+            (dice.unit() * 0.02, dice.unit() * 0.01)
+        } else {
+            (0.0, 0.0)
+        };
         if let Some(only) = &options.only {
             let numbered = acts.into_iter().enumerate();
             acts = numbered.filter(|(n, _)| only.contains(n)).map(|(_, act)| act).collect();
@@ -286,11 +300,22 @@ impl Plan {
             latency,
             jitter,
             loss,
+            duplicate,
+            corrupt,
             signaling,
             decode,
             acts,
             duration,
         }
+    }
+
+    /// The first of the acts wished for that this seed does not draw.
+    #[must_use]
+    pub fn unknown_act(&self, options: &Options) -> Option<usize> {
+        let mut every = options.clone();
+        let only = every.only.take()?;
+        let drawn = Self::draw(self.seed, &every).acts.len();
+        only.into_iter().find(|number| *number >= drawn)
     }
 }
 
@@ -302,10 +327,12 @@ impl fmt::Display for Plan {
         let (signaling, shakes) = self.signaling;
         writeln!(
             f,
-            "internet: {:?} + up to {:?}, {:.1} % lost; signaling: {signaling:?} + up to {shakes:?}",
+            "internet: {:?} + up to {:?}, {:.1} % lost, {:.1} % twice, {:.1} % damaged; signaling: {signaling:?} + up to {shakes:?}",
             self.latency,
             self.jitter,
             self.loss * 100.0,
+            self.duplicate * 100.0,
+            self.corrupt * 100.0,
         )?;
         for (n, peer) in peers.iter().enumerate() {
             let Peer { room, preset, offset_ms, drift_ppm } = peer;
@@ -318,6 +345,9 @@ impl fmt::Display for Plan {
         write!(f, "{:.0} s, then all is put right", self.duration.as_secs_f64())
     }
 }
+
+/// So many acts are drawn at most: those of some hours.
+const MAX_ACTS: usize = 100_000;
 
 /// Draws what happens.
 fn script(
@@ -342,7 +372,7 @@ fn script(
     let busy = 1 + dice.below(4) as u64;
     let mut acts = Vec::new();
     let mut at = Duration::ZERO;
-    while total > 0 && at < duration && acts.len() < 400 {
+    while total > 0 && at < duration && acts.len() < MAX_ACTS {
         let mut pick = dice.below(total as usize) as u32;
         let drawn = weights.iter().find(|(_, weight)| {
             let here = pick < *weight;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use rtcmesh_core::media::Reliability;
-use rtcmesh_core::transport::{AudioData, Event, Media};
+use rtcmesh_core::transport::{AudioData, ClosedBy, Event, Media};
 
 use super::tag::{Class, Tag};
 
@@ -63,6 +63,12 @@ struct Pair {
     epoch: u32,
     audio: Option<Tag>,
     video: Option<Tag>,
+    /// Frames of audio since the last count.
+    heard: u64,
+    /// When it ended last.
+    ended: Option<Duration>,
+    /// The sender's incarnation and epoch of its latest message: none of an earlier one comes after it.
+    latest: (u32, u32),
     /// The next number of each reliable class, by the sender's incarnation and epoch.
     next: BTreeMap<(u32, u32, Class), u64>,
     /// Numbers of unreliable messages that came.
@@ -78,6 +84,8 @@ struct Pair {
 struct Mind {
     room: usize,
     incarnation: u32,
+    /// When its transport was made.
+    since: Duration,
     pairs: BTreeMap<usize, Pair>,
     audio: u64,
     video: u64,
@@ -92,7 +100,14 @@ pub(super) struct Model {
     possible: BTreeSet<(usize, usize)>,
     /// Pairs that were connected at some time.
     met: BTreeSet<(usize, usize)>,
+    /// Whether nothing goes wrong in the world: no connection may end or be lost.
+    pub(super) calm: bool,
+    /// Ends that are said to be the other side's wish, to be looked at when all have been listened to.
+    left: Vec<(usize, usize)>,
 }
+
+/// How long after the end of a connection the other side's word of it may come.
+const WORD_WITHIN: Duration = Duration::from_secs(30);
 
 /// The name under which strangers announce themselves: they are seen, and never connected.
 pub(super) const STRANGER: &str = "x";
@@ -125,10 +140,10 @@ impl Model {
     }
 
     /// Another transport takes the place of a host's.
-    pub(super) fn restarted(&mut self, host: usize) {
+    pub(super) fn restarted(&mut self, now: Duration, host: usize) {
         let mind = &mut self.minds[host];
         let (room, incarnation) = (mind.room, mind.incarnation + 1);
-        *mind = Mind { room, incarnation, ..Mind::default() };
+        *mind = Mind { room, incarnation, since: now, ..Mind::default() };
     }
 
     pub(super) fn next_audio(&mut self, host: usize) -> Tag {
@@ -192,12 +207,32 @@ impl Model {
     }
 
     pub(super) fn event(&mut self, now: Duration, host: usize, event: &Event) {
-        if let Err(what) = self.check_event(host, event) {
+        if let Err(what) = self.check_event(now, host, event) {
             self.violation(now, Some(host), what);
         }
     }
 
-    fn check_event(&mut self, host: usize, event: &Event) -> Result<(), String> {
+    /// All have been listened to: whoever is said to have ended a connection must have done so.
+    pub(super) fn all_looked(&mut self, now: Duration, alive: impl Fn(usize) -> bool) {
+        for (host, other) in std::mem::take(&mut self.left) {
+            let pair = self.minds[other].pairs.get(&host);
+            let goes_on = pair.is_some_and(|pair| {
+                pair.at.is_up() && pair.ended.is_none_or(|ended| now > ended + WORD_WITHIN)
+            });
+            if goes_on && alive(other) && self.minds[other].since + WORD_WITHIN < now {
+                let what = format!("p{other} is said to have ended its connection, and has not");
+                self.violation(now, Some(host), what);
+            }
+        }
+    }
+
+    /// The frames of audio that a host has heard from another since the last question.
+    pub(super) fn heard(&mut self, host: usize, other: usize) -> u64 {
+        let pair = self.minds[host].pairs.get_mut(&other);
+        pair.map_or(0, |pair| std::mem::take(&mut pair.heard))
+    }
+
+    fn check_event(&mut self, now: Duration, host: usize, event: &Event) -> Result<(), String> {
         if let Event::Lagged { .. } = event {
             self.excuse(host);
             return Ok(());
@@ -214,8 +249,21 @@ impl Model {
             return Err(format!("{name} is in another room: {event:?}"));
         }
         let possible = self.possible.contains(&(host.min(other), host.max(other)));
+        let ends = matches!(
+            event,
+            Event::Failed { .. } | Event::Closed { .. } | Event::Reconnecting { .. }
+        );
         let pair = self.minds[host].pairs.entry(other).or_default();
         let before = pair.at;
+        if self.calm && ends && before.is_up() {
+            return Err(format!("{event:?} where nothing is wrong"));
+        }
+        if before.is_up() && ends && !matches!(event, Event::Reconnecting { .. }) {
+            pair.ended = Some(now);
+            if matches!(event, Event::Closed { by: ClosedBy::Peer, .. }) {
+                self.left.push((host, other));
+            }
+        }
         let after = match (before, event) {
             (At::Nothing, Event::Connecting { .. }) => At::Connecting,
             (At::Connecting, Event::Connected { .. }) => {
@@ -280,6 +328,10 @@ impl Model {
                 Err(format!("unreliable message {tag} came twice"))
             };
         }
+        if (tag.incarnation, tag.epoch) < pair.latest {
+            return Err(format!("message {tag} is of a connection before the latest"));
+        }
+        pair.latest = (tag.incarnation, tag.epoch);
         let next = pair.next.entry((tag.incarnation, tag.epoch, class)).or_insert(0);
         let expected = *next;
         *next = tag.number + 1;
@@ -303,6 +355,7 @@ impl Model {
         if !pair.was_up && !pair.at.is_up() {
             return Err(format!("media of {name}, which is {:?}", pair.at));
         }
+        pair.heard += u64::from(matches!(media, Media::Audio { .. }));
         let (tag, last, what) = match media {
             Media::Audio { frame, .. } => match &frame.data {
                 AudioData::Encoded(packet) => (Tag::of_audio(packet), &mut pair.audio, "audio"),

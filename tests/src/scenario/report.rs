@@ -51,14 +51,14 @@ impl Report {
         }
     }
 
-    /// The report of a world in which something panicked.
-    pub(super) fn panicked(plan: &Plan, what: String) -> Self {
+    /// The report of a world that did not begin.
+    pub(super) fn empty(plan: &Plan) -> Self {
         Self {
             seed: plan.seed,
             scenario: plan.scenario,
             digest: String::new(),
             elapsed: Duration::ZERO,
-            violations: vec![Violation { at: Duration::ZERO, host: None, what }],
+            violations: Vec::new(),
             timeline: Vec::new(),
             pairs: (0, 0),
             network: NetStats::default(),

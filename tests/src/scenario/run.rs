@@ -113,12 +113,14 @@ pub fn run_tapped(
     let capture = kept.as_mut().and_then(|run| run.world.take_capture());
     let mut report = match (result, kept) {
         (Ok(()), Some(run)) => run.report(),
-        (Err(panic), _) => {
+        (Err(panic), run) => {
             let text = panic.downcast_ref::<String>().map(String::as_str);
             let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("?");
-            Report::panicked(plan, format!("panicked: {text}"))
+            let mut report = run.map_or_else(|| Report::empty(plan), Run::report);
+            report.add_violation(format!("panicked: {text}"));
+            report
         }
-        (Ok(()), None) => Report::panicked(plan, "nothing ran".to_owned()),
+        (Ok(()), None) => Report::empty(plan),
     };
     let logged = errors.take().into_iter();
     report.violations.extend(logged.map(|what| Violation {
@@ -150,6 +152,7 @@ impl<'a> Run<'a> {
         weather.jitter =
             if plan.jitter.is_zero() { Jitter::None } else { Jitter::Uniform(plan.jitter) };
         weather.loss = if plan.loss > 0.0 { Loss::Random(plan.loss) } else { Loss::None };
+        (weather.duplicate, weather.corrupt) = (plan.duplicate, plan.corrupt);
         (world.signaling_latency, world.signaling_jitter) = plan.signaling;
         let model = Model::new(plan.peers.iter().map(|peer| peer.room));
         let mut run = Self {
@@ -295,6 +298,8 @@ impl<'a> Run<'a> {
         for host in 0..self.apps.len() {
             self.look(host);
         }
+        let apps = &self.apps;
+        self.model.all_looked(self.world.elapsed(), |host| apps[host].alive);
     }
 
     /// What a host has been told since the last look.
@@ -451,7 +456,7 @@ impl<'a> Run<'a> {
         self.look(a);
         let config = self.config(a);
         self.world.restart(a, config);
-        self.model.restarted(a);
+        self.model.restarted(self.world.elapsed(), a);
         self.apps[a].alive = true;
         self.on(a, |transport, now| transport.start(now)).ok();
     }

@@ -5,6 +5,14 @@ use std::time::Duration;
 use super::Run;
 use crate::net::Loss;
 
+/// How long a path that is lost may go unnoticed: the engine's checks give up after this at most.
+const NOTICED_WITHIN: Duration = Duration::from_secs(25);
+
+/// How long all talk and listen, and how many frames of 20 ms each must hear at least: over the worst of the presets
+/// some are lost.
+const LISTENING: Duration = Duration::from_secs(3);
+const LEAST_HEARD: u64 = 75;
+
 /// When everything that can connect must have connected after the last fault: an attempt that had begun before takes
 /// up to 30 s, and the next one 10 s.
 const HEALED_WITHIN: Duration = Duration::from_secs(90);
@@ -52,8 +60,44 @@ impl Run<'_> {
                 self.model.violation(now, Some(a), what);
             }
         }
-        self.deliver(tell);
+        if self.model.violations.is_empty() {
+            self.listen(tell);
+            self.deliver(tell);
+        }
         self.part(tell);
+    }
+
+    /// Nothing is wrong any more: whoever has a path is heard, and nothing ends.
+    fn listen(&mut self, tell: &mut dyn FnMut(&Self)) {
+        // What was lost just before may be noticed yet.
+        let end = self.world.elapsed() + NOTICED_WITHIN;
+        self.until(end, tell);
+        let there = |run: &Self, (a, b): (usize, usize)| {
+            run.model.connected(a, b) && run.model.connected(b, a)
+        };
+        let pairs: Vec<_> = self.pairs().into_iter().filter(|pair| there(self, *pair)).collect();
+        self.model.calm = true;
+        for app in &mut self.apps {
+            (app.talks, app.films) = (true, false);
+        }
+        let end = self.world.elapsed() + Duration::from_secs(1);
+        self.until(end, tell);
+        for (a, b) in pairs.iter().flat_map(|(a, b)| [(*a, *b), (*b, *a)]) {
+            self.model.heard(a, b);
+        }
+        let end = self.world.elapsed() + LISTENING;
+        self.until(end, tell);
+        for app in &mut self.apps {
+            app.talks = false;
+        }
+        let now = self.world.elapsed();
+        for (a, b) in pairs.iter().flat_map(|(a, b)| [(*a, *b), (*b, *a)]) {
+            let heard = self.model.heard(a, b);
+            if heard < LEAST_HEARD {
+                let what = format!("heard {heard} frames of p{b} in {LISTENING:?} of peace");
+                self.model.violation(now, Some(a), what);
+            }
+        }
     }
 
     /// All pairs of one room.
@@ -114,6 +158,7 @@ impl Run<'_> {
 
     /// All leave; nothing of them is left.
     fn part(&mut self, tell: &mut dyn FnMut(&Self)) {
+        self.model.calm = false;
         for host in 0..self.apps.len() {
             self.leave(host);
         }
