@@ -175,7 +175,7 @@ const OTHER_WAYS: [&str; 5] =
     ["getentropy", "arc4random_buf", "gettimeofday", "time", "timespec_get"];
 
 /// What here calls the macro, by the names of their targets. The program's is that of the library's own tests too.
-const CALLERS: [&str; 4] = ["capture", "determinism", "rtcmesh_sim", "tables"];
+const CALLERS: [&str; 5] = ["capture", "determinism", "rtcmesh_sim", "tables", "seeds"];
 
 /// Which of those functions an object file or a program defines.
 fn defined(file: &[u8]) -> Vec<String> {

@@ -11,6 +11,10 @@ use crate::error::PeerFault;
 /// More outputs than any change can cause: an engine that gives more is in an endless loop.
 const MAX_OUTPUTS: usize = 100_000;
 
+/// And more datagrams: a frame of video of 9 MB. What an endless loop has given is not sent, since all peers share one
+/// queue, of twice that.
+const MAX_TRANSMITS: usize = 8_192;
+
 impl Peer {
     /// Hands a datagram to the engine.
     pub(super) fn receive(
@@ -75,7 +79,12 @@ impl Peer {
     }
 
     fn drain(&mut self) -> Result<(), PeerFault> {
+        let before = self.out.transmits.len();
         for _ in 0..MAX_OUTPUTS {
+            if self.out.transmits.len() > before + MAX_TRANSMITS {
+                self.out.transmits.truncate(before);
+                break;
+            }
             match self.rtc.poll()? {
                 Turn::Rest(at) => {
                     self.next = Some(at);
