@@ -1,5 +1,7 @@
 //! Runs what was drawn: first under faults, then healed, and tells what was wrong.
 
+mod heal;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -32,17 +34,6 @@ const KEYFRAME_SIZE: usize = 12_000;
 
 /// From this size on messages travel in fragments between two of us (the wire's limit of 16 KiB).
 const FRAGMENTED_FROM: usize = 16 * 1024;
-
-/// When everything that can connect must have connected after the last fault: an attempt that had begun before takes
-/// up to 30 s, and the next one 10 s.
-const HEALED_WITHIN: Duration = Duration::from_secs(90);
-
-/// How long what is on its way may take when nothing new is sent.
-const DELIVERED_WITHIN: Duration = Duration::from_secs(60);
-
-/// When the server must have forgotten everybody: those that left while they had no connection to it have a place that is
-/// kept for them, and a connection that went silent counts as one until then.
-const FORGOTTEN_WITHIN: Duration = Duration::from_secs(180);
 
 /// A call is answered within this: its limit of 10 s, and the time until it is told.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(12);
@@ -148,7 +139,8 @@ impl<'a> Run<'a> {
         let mut world = World::new(plan.seed);
         let weather = world.weather();
         weather.latency = plan.latency;
-        weather.jitter = if plan.jitter.is_zero() { Jitter::None } else { Jitter::Uniform(plan.jitter) };
+        weather.jitter =
+            if plan.jitter.is_zero() { Jitter::None } else { Jitter::Uniform(plan.jitter) };
         weather.loss = if plan.loss > 0.0 { Loss::Random(plan.loss) } else { Loss::None };
         (world.signaling_latency, world.signaling_jitter) = plan.signaling;
         let model = Model::new(plan.peers.iter().map(|peer| peer.room));
@@ -220,7 +212,8 @@ impl<'a> Run<'a> {
         let mut acts = self.plan.acts.iter().peekable();
         let end = settle + self.plan.duration;
         while self.world.elapsed() < end && self.model.violations.is_empty() {
-            while let Some((_, act)) = acts.next_if(|(at, _)| settle + *at <= self.world.elapsed()) {
+            while let Some((_, act)) = acts.next_if(|(at, _)| settle + *at <= self.world.elapsed())
+            {
                 self.note(act.to_string());
                 self.act(act);
                 self.look_at_all();
@@ -248,7 +241,8 @@ impl<'a> Run<'a> {
     fn tick(&mut self) {
         let now = self.world.elapsed();
         let due: Vec<Undo> = {
-            let (due, later) = std::mem::take(&mut self.undo).into_iter().partition(|(at, _)| *at <= now);
+            let (due, later) =
+                std::mem::take(&mut self.undo).into_iter().partition(|(at, _)| *at <= now);
             self.undo = later;
             let due: Vec<(Duration, Undo)> = due;
             due.into_iter().map(|(_, undo)| undo).collect()
@@ -293,6 +287,9 @@ impl<'a> Run<'a> {
     fn look(&mut self, host: usize) {
         let now = self.world.elapsed();
         let events = std::mem::take(&mut self.world.hosts[host].events);
+        if events.iter().any(|event| matches!(event, Event::Data { .. })) {
+            self.count_given_up(host);
+        }
         for event in &events {
             self.model.event(now, host, event);
             if let Event::KeyframeRequested { .. } = event {
@@ -325,7 +322,8 @@ impl<'a> Run<'a> {
                 _ => {}
             }
         }
-        let late = self.apps[host].waiting.iter().find(|(_, since)| now > **since + ANSWERED_WITHIN);
+        let late =
+            self.apps[host].waiting.iter().find(|(_, since)| now > **since + ANSWERED_WITHIN);
         if let Some((peer, since)) = late {
             let what = format!("the call of {peer} at {since:?} has no outcome");
             self.model.violation(now, Some(host), what);
@@ -546,12 +544,21 @@ impl<'a> Run<'a> {
         let sdp = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n";
         let said = [
             ("peer.announce", json!({"peer_id": STRANGER, "capabilities": ["data"]})),
-            ("peer.offer", json!({"from": from, "to": to, "sdp": sdp, "request_id": "f",
-                "can_trickle_ice_candidates": true})),
-            ("peer.answer", json!({"from": from, "to": to, "sdp": sdp, "request_id": "f",
-                "can_trickle_ice_candidates": true})),
+            (
+                "peer.offer",
+                json!({"from": from, "to": to, "sdp": sdp, "request_id": "f",
+                "can_trickle_ice_candidates": true}),
+            ),
+            (
+                "peer.answer",
+                json!({"from": from, "to": to, "sdp": sdp, "request_id": "f",
+                "can_trickle_ice_candidates": true}),
+            ),
             ("peer.disconnect", json!({"from": from, "to": to, "reason": "user_requested"})),
-            ("peer.announce", json!({"peer_id": from, "capabilities": ["data"], "session_key": "f"})),
+            (
+                "peer.announce",
+                json!({"peer_id": from, "capabilities": ["data"], "session_key": "f"}),
+            ),
         ];
         let texts = said.iter().enumerate().map(|(id, (method, params))| {
             json!({"jsonrpc": "2.0", "method": method, "params": params, "id": id}).to_string()
@@ -559,121 +566,6 @@ impl<'a> Run<'a> {
         let texts: Vec<String> = texts.collect();
         let room = format!("/room{}", self.plan.peers[b].room);
         self.world.send_signaling(stranger, &room, &texts);
-    }
-
-    /// Everything is put right, and what can connect must connect, within a bound.
-    fn heal(&mut self, tell: &mut dyn FnMut(&Self)) {
-        self.note("everything is put right".to_owned());
-        for (_, undo) in std::mem::take(&mut self.undo) {
-            self.put_right(&undo);
-        }
-        self.world.heal();
-        self.world.weather().loss = Loss::None;
-        for host in 0..self.apps.len() {
-            self.calm_down(host);
-            self.world.hosts[host].fetches = true;
-            self.join(host);
-        }
-        self.paths();
-        let healed = self.world.elapsed() + HEALED_WITHIN;
-        let mut next_call = self.world.elapsed() + Duration::from_secs(30);
-        while !self.all_there() && self.world.elapsed() < healed {
-            self.tick();
-            tell(self);
-            if self.world.elapsed() >= next_call {
-                next_call = self.world.elapsed() + Duration::from_secs(2);
-                self.call_missing();
-            }
-            if !self.model.violations.is_empty() {
-                return;
-            }
-        }
-        let now = self.world.elapsed();
-        for (a, b) in self.pairs() {
-            if self.path(a, b) && !(self.model.connected(a, b) && self.model.connected(b, a)) {
-                let what = format!("not connected with p{b} {HEALED_WITHIN:?} after all was put right");
-                self.model.violation(now, Some(a), what);
-            }
-        }
-        self.deliver(tell);
-        self.part(tell);
-    }
-
-    /// All pairs of one room.
-    fn pairs(&self) -> Vec<(usize, usize)> {
-        let all = (0..self.apps.len()).flat_map(|a| (0..a).map(move |b| (b, a)));
-        all.filter(|(a, b)| self.plan.peers[*a].room == self.plan.peers[*b].room).collect()
-    }
-
-    fn all_there(&self) -> bool {
-        let there = |(a, b): &(usize, usize)| {
-            !self.path(*a, *b) || (self.model.connected(*a, *b) && self.model.connected(*b, *a))
-        };
-        self.pairs().iter().all(there)
-    }
-
-    fn call_missing(&mut self) {
-        for (a, b) in self.pairs() {
-            for (a, b) in [(a, b), (b, a)] {
-                if self.path(a, b) && !self.model.connected(a, b) {
-                    self.connect(a, b);
-                }
-            }
-        }
-    }
-
-    /// What was sent reliably must arrive.
-    fn deliver(&mut self, tell: &mut dyn FnMut(&Self)) {
-        for (a, b) in self.pairs() {
-            self.say(a, b, 60, true);
-            self.say(b, a, 60, true);
-        }
-        let end = self.world.elapsed() + DELIVERED_WITHIN;
-        let missing = |run: &Self| {
-            let pairs = run.pairs();
-            let both = pairs.into_iter().flat_map(|(a, b)| [(a, b), (b, a)]);
-            both.map(|(a, b)| (a, b, run.model.missing(a, b))).find(|(.., count)| *count > 0)
-        };
-        while missing(self).is_some() && self.world.elapsed() < end {
-            self.tick();
-            tell(self);
-        }
-        let now = self.world.elapsed();
-        if let Some((a, b, count)) = missing(self) {
-            let lost = self.lost_messages(b);
-            let what = format!("{count} messages to p{b} have not arrived, {lost} are told as lost");
-            if lost == 0 {
-                self.model.violation(now, Some(a), what);
-            }
-        }
-    }
-
-    /// Messages that a host tells as lost.
-    fn lost_messages(&self, host: usize) -> u64 {
-        let peers = self.world.hosts[host].transport.known_peers().unwrap_or_default();
-        peers.iter().map(|info| info.counters.messages_lost).sum()
-    }
-
-    /// All leave; nothing of them is left.
-    fn part(&mut self, tell: &mut dyn FnMut(&Self)) {
-        for host in 0..self.apps.len() {
-            self.leave(host);
-        }
-        let end = self.world.elapsed() + FORGOTTEN_WITHIN;
-        let left = |run: &Self| {
-            let metrics = run.world.server().metrics();
-            metrics.connections + metrics.peers > 0
-        };
-        while left(self) && self.world.elapsed() < end {
-            self.tick();
-            tell(self);
-        }
-        let metrics = self.world.server().metrics();
-        if left(self) {
-            let (peers, connections) = (metrics.peers, metrics.connections);
-            let what = format!("{peers} peers and {connections} connections are left at the server");
-            self.model.violation(self.world.elapsed(), None, what);
-        }
     }
 
     /// Pairs that may connect, and those that had at some time.
