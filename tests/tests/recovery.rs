@@ -4,8 +4,9 @@ mod common;
 
 use std::time::Duration;
 
-use common::{automatic, id, mesh, talk};
+use common::{automatic, channels_open, id, mesh, messages, talk};
 use rtcmesh_core::error::PeerFault;
+use rtcmesh_core::media::DataMessage;
 use rtcmesh_core::transport::{Event, PeerState};
 use rtcmesh_sim::World;
 
@@ -137,4 +138,27 @@ fn a_slow_application_loses_media_first_and_is_told() {
     assert!(lagged);
     assert!(events.iter().any(|event| matches!(event, Event::Data { .. })));
     assert!(events.iter().any(|event| matches!(event, Event::Closed { .. })));
+}
+
+/// What stands in docs/upstream.md: SCTP doubles its pauses while nothing gets through, and is not told that the path is back.
+/// Once this fails because it is sooner, that part of the documentation and of the simulation's bound can go.
+#[test]
+fn a_message_from_an_outage_waits_for_the_next_pause_of_sctp_to_end() {
+    let mut world = mesh(8, 2);
+    channels_open(&mut world);
+    world.cut(0, 1, true);
+    let message = DataMessage::text("hello");
+    world
+        .act(0, |transport, now| transport.send_data_channel_message(now, "p1", &message, None))
+        .unwrap();
+    // Tries after about 1, 3 and 7 s; the next one comes at 15 s.
+    world.run(Duration::from_secs(9));
+    world.cut(0, 1, false);
+    let healed = world.elapsed();
+    let arrived = |world: &World| messages(world, 1, &id("p0")) == [message.clone()];
+    assert!(world.run_until_or(Duration::from_secs(20), arrived));
+    let waited = world.elapsed() - healed;
+    assert!(waited > Duration::from_secs(3), "{waited:?}");
+    let ends = |event: &Event| matches!(event, Event::Failed { .. } | Event::Closed { .. });
+    assert_eq!(world.hosts[0].count(ends), 0, "on the same connection");
 }

@@ -18,11 +18,9 @@ use super::network::Network;
 /// The least retransmission timeout (Linux's `TCP_RTO_MIN`).
 const MIN_RTO: Duration = Duration::from_millis(200);
 
-/// The longest one (Linux's `TCP_RTO_MAX`).
-const MAX_RTO: Duration = Duration::from_secs(120);
-
-/// How often a segment is sent again before the connection counts as dead (Linux's `tcp_retries2`).
-const MAX_RETRIES: u32 = 15;
+/// How long a segment is sent again by the losses of the present: what would take longer has no way now, and whoever sends
+/// it tries again later, when the links may have become better.
+const FORESIGHT: Duration = Duration::from_secs(10);
 
 /// What IP and TCP add to a segment, in bytes.
 const HEADER: usize = 40;
@@ -56,7 +54,7 @@ impl Network {
     /// firewalls let streams through.
     ///
     /// `None`: there is no way now (an interface is down, the hosts are kept apart, neither is reachable
-    /// from the other without passing a NAT inwards), or so much was lost that the connection is dead.
+    /// from the other without passing a NAT inwards), or so much is lost that nothing gets through for long.
     pub fn stream(
         &mut self,
         now: Duration,
@@ -112,17 +110,15 @@ impl Streams {
             busy += sending?.into_iter().max().unwrap_or_default();
             let mut sent = busy;
             let mut timeout = (round_trip * 2).max(MIN_RTO);
-            let mut retries = 0;
+            let mut fast = index + 3 < segments;
             while self.loses(links) {
-                if retries == MAX_RETRIES {
+                sent += if fast { round_trip } else { timeout };
+                if !std::mem::take(&mut fast) {
+                    timeout *= 2;
+                }
+                if sent > busy + FORESIGHT.max(round_trip) {
                     return None;
                 }
-                let fast = retries == 0 && index + 3 < segments;
-                sent += if fast { round_trip } else { timeout };
-                if !fast {
-                    timeout = (timeout * 2).min(MAX_RTO);
-                }
-                retries += 1;
             }
             let jitter: Duration = links.iter().map(|link| link.jitter.draw(&mut self.rng)).sum();
             latest = latest.max(sent + latency + jitter);

@@ -75,8 +75,11 @@ struct Pair {
     seen: BTreeSet<Tag>,
     /// How many messages of each class were sent in this epoch.
     sent: [u64; 3],
-    /// Gaps that were told as losses.
+    /// Whether events were lost: any gap may be one of those.
     excused: bool,
+    /// Large messages from it that the transport counts as given up in this epoch, and how many of them were seen as gaps.
+    given_up: u64,
+    gaps: u64,
 }
 
 /// One host's story.
@@ -195,8 +198,16 @@ impl Model {
             let key = (self.minds[from].incarnation, pair.epoch, class);
             other.next.get(&key).copied().unwrap_or(0)
         };
-        let reliable = [Class::Small, Class::Large];
-        reliable.map(|class| pair.sent[class.index()].saturating_sub(arrived(class))).iter().sum()
+        let open = |class: Class| pair.sent[class.index()].saturating_sub(arrived(class));
+        let told = other.given_up.saturating_sub(other.gaps);
+        open(Class::Small) + open(Class::Large).saturating_sub(told)
+    }
+
+    /// So many large messages from another a host counts as given up, since they connected.
+    pub(super) fn given_up(&mut self, host: usize, other: usize, count: u64) {
+        if let Some(pair) = self.minds[host].pairs.get_mut(&other) {
+            pair.given_up = pair.given_up.max(count);
+        }
     }
 
     /// Losses that a host was told of may be gaps.
@@ -271,6 +282,7 @@ impl Model {
                 pair.epoch += 1;
                 pair.sent = [0; 3];
                 pair.excused = false;
+                (pair.given_up, pair.gaps) = (0, 0);
                 if !possible {
                     return Err(format!("connected with {name}, and there is no path"));
                 }
@@ -335,7 +347,12 @@ impl Model {
         let next = pair.next.entry((tag.incarnation, tag.epoch, class)).or_insert(0);
         let expected = *next;
         *next = tag.number + 1;
-        if tag.number < expected || (tag.number > expected && !pair.excused) {
+        let gap = tag.number.saturating_sub(expected);
+        let told = class == Class::Large && pair.gaps + gap <= pair.given_up;
+        if told {
+            pair.gaps += gap;
+        }
+        if tag.number < expected || (gap > 0 && !told && !pair.excused) {
             return Err(format!("{class:?} message {tag} came where number {expected} was due"));
         }
         Ok(())

@@ -306,6 +306,9 @@ impl<'a> Run<'a> {
     fn look(&mut self, host: usize) {
         let now = self.world.elapsed();
         let events = std::mem::take(&mut self.world.hosts[host].events);
+        if events.iter().any(|event| matches!(event, Event::Data { .. })) {
+            self.count_given_up(host);
+        }
         for event in &events {
             self.model.event(now, host, event);
             if let Event::KeyframeRequested { .. } = event {
