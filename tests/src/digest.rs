@@ -40,7 +40,14 @@ pub enum Record<'a> {
         /// Its payload.
         payload: &'a [u8],
     },
-    /// A signaling message leaves a host.
+    /// A signaling message, or a ping, pong or close, leaves a host or the server: also one that never arrives.
+    Posted {
+        /// Whether it goes to the server.
+        to_server: bool,
+        /// Its text.
+        text: &'a str,
+    },
+    /// A signaling message arrives at the server.
     ToServer(&'a str),
     /// A signaling message arrives at a host.
     FromServer(&'a str),
@@ -57,6 +64,8 @@ impl Record<'_> {
         match self {
             Self::Sent { .. } => "datagram sent",
             Self::Received { .. } => "datagram received",
+            Self::Posted { to_server: true, .. } => "message sent to the server",
+            Self::Posted { to_server: false, .. } => "message sent by the server",
             Self::ToServer(_) => "message to the server",
             Self::FromServer(_) => "message from the server",
             Self::Event(_) => "event",
@@ -99,7 +108,7 @@ impl Digest {
     pub fn with_log(mode: Mode, capacity: usize) -> Self {
         let mut all = Sha256::new();
         // What is digested, and by which version of this file.
-        all.update(b"rtcmesh world 1");
+        all.update(b"rtcmesh world 2");
         all.update([mode as u8]);
         Self { mode, all, records: 0, log: Vec::new(), capacity, text: String::new() }
     }
@@ -135,7 +144,9 @@ impl Digest {
                 parts.address(to);
                 parts.content(payload);
             }
-            Record::ToServer(text) | Record::FromServer(text) => parts.content(text.as_bytes()),
+            Record::Posted { text, .. } | Record::ToServer(text) | Record::FromServer(text) => {
+                parts.content(text.as_bytes());
+            }
             Record::Event(event) => {
                 print(&mut self.text, event);
                 parts.text(&self.text);
@@ -346,6 +357,8 @@ mod tests {
             (2 * AT, 0, Record::ToServer("a")),
             (AT, 1, Record::ToServer("a")),
             (AT, 0, Record::FromServer("a")),
+            (AT, 0, Record::Posted { to_server: true, text: "a" }),
+            (AT, 0, Record::Posted { to_server: false, text: "a" }),
             (AT, 0, Record::ToServer("")),
         ] {
             assert_ne!(of(Mode::Shape, &[other]).value(), base.value(), "{other:?}");

@@ -237,3 +237,15 @@ fn only_callers_of_the_macro_have_its_functions() {
 fn a_panic_goes_on_in_the_caller() {
     isolated(1, || panic!("on purpose"));
 }
+
+#[test]
+fn signaling_counts_once_it_is_sent_even_if_it_never_arrives() {
+    let sent = |text: &str| {
+        let mut world = World::new(1);
+        let stranger = world.add_stranger();
+        assert!(world.send_signaling(stranger, "/room", &[text.to_owned()]));
+        world.digest.value()
+    };
+    assert_eq!(sent("a"), sent("a"));
+    assert_ne!(sent("a"), sent("bb"));
+}

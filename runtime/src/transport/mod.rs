@@ -103,24 +103,25 @@ impl<R: Runtime> WebRtcTransport<R> {
     /// secrets and without contents; `rtcmesh replay` reads it. Before [`start`](Self::start).
     ///
     /// # Errors
-    /// What the system says of the file; [`io::ErrorKind::InvalidInput`] after the start.
+    /// [`io::ErrorKind::InvalidInput`] after the start, where it is recorded already, and for a ring, which is a whole
+    /// file at each time: [`recorder`](Self::recorder) keeps one in memory. A file that is there stays as it is then.
+    /// What the system says of the file: this transport can be recorded no more then.
     pub fn record_to(
         &self,
         path: impl AsRef<Path>,
         options: &RecordOptions,
     ) -> io::Result<RecordingFile> {
-        let file = recording::create(path.as_ref())?;
-        RecordingFile::begin(file, self.recorder(options)?)
+        recording::to_file(path.as_ref(), options, || self.recorder(options))
     }
 
     /// Records from now on, as [`record_to`](Self::record_to) does, into memory: to be taken from there at any time, of
     /// a ring the latest entries.
     ///
     /// # Errors
-    /// [`io::ErrorKind::InvalidInput`] after the start.
+    /// [`io::ErrorKind::InvalidInput`] after the start, and where it is recorded already.
     pub fn recorder(&self, options: &RecordOptions) -> io::Result<Recorder> {
         let late = || {
-            let why = "a recording begins before the transport is started";
+            let why = "a transport is recorded once, from before its start on";
             io::Error::new(io::ErrorKind::InvalidInput, why)
         };
         self.handle.shared().lock().machine.record(options).ok_or_else(late)

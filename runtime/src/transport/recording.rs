@@ -7,7 +7,7 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use rtcmesh_core::trace::Recorder;
+use rtcmesh_core::trace::{RecordOptions, Recorder};
 
 /// How often what was recorded is written: little is lost where the process is killed.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -40,6 +40,23 @@ impl RecordingFile {
             None => Ok(()),
         }
     }
+}
+
+/// Begins a recording that goes into a file.
+///
+/// The recorder comes first: a file that is there, maybe of a recording that goes on, is emptied only once it is
+/// known that there is something to write.
+pub(super) fn to_file(
+    path: &Path,
+    options: &RecordOptions,
+    recorder: impl FnOnce() -> io::Result<Recorder>,
+) -> io::Result<RecordingFile> {
+    if options.ring {
+        let why = "a ring is kept in memory and cannot be written to a file as it grows";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    }
+    let recorder = recorder()?;
+    RecordingFile::begin(create(path)?, recorder)
 }
 
 /// Opens a new file for a recording: mode 0600, since it tells who talked with whom, and when.

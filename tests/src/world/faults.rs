@@ -1,6 +1,6 @@
 //! What may go wrong in a world, and how it is put right.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use rtcmesh_core::config::Config;
@@ -83,6 +83,27 @@ impl World {
             self.network.remove_interface(address);
             self.lose_client(host, Some(address));
         }
+        self.interfaces_changed(host);
+    }
+
+    /// A host gets one interface more, attached as this says (its clock stays as it is): gives the address. A transport
+    /// that was started is told.
+    pub fn add_interface(&mut self, host: usize, setup: &Setup) -> IpAddr {
+        let address = self.attach(self.hosts[host].node, &setup.attachment);
+        self.interfaces_changed(host);
+        address
+    }
+
+    /// A host's interface is gone, with its address and the signaling connections from there, which the server does not
+    /// see at once. A transport that was started is told.
+    ///
+    /// # Panics
+    /// Where the host has no such address.
+    pub fn remove_interface(&mut self, host: usize, address: IpAddr) {
+        let own = self.network.all_interfaces(self.hosts[host].node);
+        assert!(own.contains(&address), "host {host} has no interface {address}");
+        self.network.remove_interface(address);
+        self.lose_client(host, Some(address));
         self.interfaces_changed(host);
     }
 

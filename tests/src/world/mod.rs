@@ -191,17 +191,16 @@ impl World {
         node
     }
 
-    fn attach(&mut self, node: usize, attachment: &Attachment) {
+    /// Gives it one interface more.
+    fn attach(&mut self, node: usize, attachment: &Attachment) -> IpAddr {
         match attachment {
             Attachment::Public => {
                 let site = self.network.add_site(&[]);
-                self.network.add_interface(node, site, perfect(), false);
+                self.network.add_interface(node, site, perfect(), false)
             }
-            Attachment::Preset(preset) => {
-                self.network.add_preset_host(node, *preset);
-            }
+            Attachment::Preset(preset) => self.network.add_preset_host(node, *preset),
             Attachment::At(site, access) => {
-                self.network.add_interface(node, *site, access.as_ref().clone(), false);
+                self.network.add_interface(node, *site, access.as_ref().clone(), false)
             }
         }
     }

@@ -35,12 +35,39 @@ impl Agenda {
     }
 }
 
+/// More than any machine has to say at once: one that goes on has no end.
+const MAX_DRAIN: u32 = 1_000_000;
+
+/// Counts what one queue gives in one go, so that a machine that always gives something does not hang the world.
+pub(super) struct Bound {
+    queue: &'static str,
+    node: usize,
+    left: u32,
+}
+
+impl Bound {
+    /// Of this queue, at the host with this number in the network.
+    pub(super) const fn new(queue: &'static str, node: usize) -> Self {
+        Self { queue, node, left: MAX_DRAIN }
+    }
+
+    /// One more.
+    ///
+    /// # Panics
+    /// Where there are too many.
+    pub(super) fn count(&mut self) {
+        let Self { queue, node, left } = self;
+        assert!(*left > 0, "{queue} of host {node} in the network never ends");
+        *left -= 1;
+    }
+}
+
 impl World {
     /// Does the next thing that happens, if it does so by `end` (of [`World::now`]'s clock); otherwise time moves
     /// to `end`, and it gives false.
     ///
     /// # Panics
-    /// Where a machine asks to be called again and again at one instant.
+    /// Where a machine asks to be called again and again at one instant, or always has more to say.
     pub fn step(&mut self, end: Instant) -> bool {
         let end = end.saturating_duration_since(self.start);
         let next = self.next();
@@ -163,8 +190,10 @@ impl World {
             return;
         }
         let node = other.node;
+        let mut bound = Bound::new("poll_transmit", node);
         while let Some(Outgoing { from, to, payload }) = self.others[index].machine.poll_transmit()
         {
+            bound.count();
             let record = Record::Sent { from, to, payload: &payload };
             self.digest.record(self.elapsed, node, record);
             self.send(node, from, to, payload);
@@ -176,33 +205,46 @@ impl World {
 
     /// Carries out what a transport has to say, until there is nothing more.
     pub(super) fn drain_host(&mut self, index: usize) {
-        while let Some(transmit) = self.hosts[index].transport.poll_transmit() {
-            self.transmit(index, transmit);
-        }
+        self.drain_transmits(index);
+        let node = self.hosts[index].node;
+        let mut bound = Bound::new("poll_command", node);
         while let Some(command) = self.hosts[index].transport.poll_command() {
+            bound.count();
             self.carry_out(index, command);
             // A socket is closed only after what was to be sent from it.
-            while let Some(transmit) = self.hosts[index].transport.poll_transmit() {
-                self.transmit(index, transmit);
-            }
+            self.drain_transmits(index);
         }
         let (now, host) = (self.elapsed, &mut self.hosts[index]);
+        let mut bound = Bound::new("poll_outcome", node);
         while let Some(outcome) = host.transport.poll_outcome() {
+            bound.count();
             self.digest.record(now, host.node, Record::Other(&outcome));
             host.outcomes.push(outcome);
         }
         if host.fetches {
+            let mut bound = Bound::new("poll_event", node);
             while let Some(event) = host.transport.poll_event() {
+                bound.count();
                 self.digest.record(now, host.node, Record::Event(&event));
                 host.events.push(event);
             }
+            let mut bound = Bound::new("poll_media", node);
             while let Some(media) = host.transport.poll_media() {
+                bound.count();
                 self.digest.record(now, host.node, Record::Media(&media, self.start));
                 host.media.push(media);
             }
         }
         let due = if host.crashed { None } else { host.transport.poll_timeout() };
         host.due = due.map(|due| host.clock.elapsed_at(due.at));
+    }
+
+    fn drain_transmits(&mut self, index: usize) {
+        let mut bound = Bound::new("poll_transmit", self.hosts[index].node);
+        while let Some(transmit) = self.hosts[index].transport.poll_transmit() {
+            bound.count();
+            self.transmit(index, transmit);
+        }
     }
 
     fn transmit(&mut self, index: usize, transmit: Transmit) {

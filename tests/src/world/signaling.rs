@@ -12,6 +12,7 @@ use rtcmesh_core::net::IoEvent;
 use rtcmesh_core::rng::Seed;
 use rtcmesh_core::signaling::{Server, ServerCommand, ServerConfig};
 
+use super::pump::Bound;
 use super::{UNIX_START, World};
 use crate::digest::Record;
 use crate::host::Host;
@@ -229,6 +230,9 @@ impl World {
     /// Puts a frame on its way.
     fn post(&mut self, server: LinkId, to_server: bool, frame: Frame) {
         let Some(connection) = self.signaling.connections.get_mut(&server) else { return };
+        let node = connection.client.node(&self.hosts);
+        let record = Record::Posted { to_server, text: frame.text() };
+        self.digest.record(self.elapsed, node, record);
         let stream = &mut connection.streams[usize::from(to_server)];
         if stream.ended {
             return;
@@ -360,7 +364,9 @@ impl World {
     }
 
     pub(super) fn drain_server(&mut self) {
+        let mut bound = Bound::new("the signaling server's poll_command", SERVER);
         while let Some(command) = self.signaling.server.poll_command() {
+            bound.count();
             match command {
                 ServerCommand::Send { link: server, text } => {
                     let now = self.now();

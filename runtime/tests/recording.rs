@@ -1,0 +1,57 @@
+//! Recordings of a transport into files, and those that are refused.
+
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rtcmesh_tokio::WebRtcTransport;
+use rtcmesh_tokio::config::Config;
+use rtcmesh_tokio::trace::RecordOptions;
+
+fn transport() -> WebRtcTransport {
+    // Nobody listens on the discard port.
+    WebRtcTransport::new(Config::new("ws://127.0.0.1:9/").peer_id("alice")).unwrap()
+}
+
+fn path(name: &str) -> PathBuf {
+    let name = format!("recording-{}-{name}", std::process::id());
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name)
+}
+
+#[tokio::test]
+async fn a_ring_is_refused_and_no_file_is_touched() {
+    let path = path("ring");
+    let mut options = RecordOptions::default();
+    options.ring = true;
+    let transport = transport();
+    let error = transport.record_to(&path, &options).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(error.to_string().contains("ring"), "{error}");
+    assert!(!path.exists());
+
+    std::fs::write(&path, "other").unwrap();
+    assert!(transport.record_to(&path, &options).is_err());
+    assert_eq!(std::fs::read(&path).unwrap(), b"other");
+    // The refusal has taken nothing: in memory it is possible, and not yet too late.
+    assert!(!transport.recorder(&options).unwrap().take().is_empty());
+    std::fs::remove_file(&path).unwrap();
+}
+
+#[tokio::test]
+async fn a_call_that_comes_too_late_leaves_the_running_recording_whole() {
+    let path = path("late");
+    let options = RecordOptions::default();
+    let transport = transport();
+    let recording = transport.record_to(&path, &options).unwrap();
+    let starting = tokio::time::timeout(Duration::ZERO, transport.start()).await;
+    assert!(starting.is_err(), "it has begun to start");
+    let error = transport.record_to(&path, &options).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    recording.finish().unwrap();
+    let before = std::fs::read(&path).unwrap();
+    assert!(!before.is_empty());
+    assert_eq!(transport.record_to(&path, &options).unwrap_err().kind(), ErrorKind::InvalidInput);
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+    std::fs::remove_file(&path).unwrap();
+    transport.shutdown().await;
+}
