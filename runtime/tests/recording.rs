@@ -10,7 +10,8 @@ use rtcmesh_tokio::trace::RecordOptions;
 
 fn transport() -> WebRtcTransport {
     // Nobody listens on the discard port.
-    WebRtcTransport::new(Config::new("ws://127.0.0.1:9/").peer_id("alice")).unwrap()
+    WebRtcTransport::new(Config::new("ws://127.0.0.1:9/").peer_id("alice"))
+        .expect("a valid configuration")
 }
 
 fn path(name: &str) -> PathBuf {
