@@ -45,7 +45,9 @@ fn every_scenario_passes_at_some_seeds() {
             options.peers = (scenario == Scenario::Talk).then_some(3);
             let report = played(&Plan::draw(seed, &options));
             assert!(report.passed(), "{report}");
-            assert!(report.pairs.1 > 0 || report.pairs.0 == 0, "somebody connects: {report}");
+            // Elsewhere two may have been drawn between whom there is no path.
+            let all = scenario != Scenario::Talk || report.pairs.0 == report.pairs.1;
+            assert!(all, "everybody connects: {report}");
         }
     }
 }

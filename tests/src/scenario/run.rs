@@ -1,6 +1,7 @@
 //! Runs what was drawn: first under faults, then healed, and tells what was wrong.
 
 mod heal;
+mod strangers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
@@ -10,12 +11,11 @@ use rtcmesh_core::config::{AudioSettings, Config, ConfigPatch, ConnectMode, Rece
 use rtcmesh_core::id::PeerId;
 use rtcmesh_core::media::{Reliability, RuntimeData};
 use rtcmesh_core::transport::{Event, Outcome, Transport};
-use serde_json::json;
 
 use super::act::Act;
 use super::draw::Plan;
 use super::errors::ErrorLog;
-use super::model::{Model, STRANGER, Violation};
+use super::model::{Model, Violation};
 use super::report::Report;
 use super::tag::Class;
 use crate::host::Setup;
@@ -522,71 +522,6 @@ impl<'a> Run<'a> {
                 self.on(a, |transport, now| transport.offer_video(now, &name(b))).ok();
             }
         }
-    }
-
-    fn storm(&mut self, a: usize, loss: f64) {
-        let node = self.world.network_number(a);
-        let addresses: Vec<_> = self.world.network().interfaces(node).collect();
-        for address in addresses {
-            if let Some((up, down)) = self.world.network_mut().link_mut(address) {
-                self.calm.entry(a).or_insert((up.loss, down.loss));
-                (up.loss, down.loss) = (Loss::Random(loss), Loss::Random(loss));
-            }
-        }
-    }
-
-    fn calm_down(&mut self, a: usize) {
-        let Some((up_loss, down_loss)) = self.calm.remove(&a) else { return };
-        let node = self.world.network_number(a);
-        let addresses: Vec<_> = self.world.network().all_interfaces(node);
-        for address in addresses {
-            if let Some((up, down)) = self.world.network_mut().link_mut(address) {
-                (up.loss, down.loss) = (up_loss, down_loss);
-            }
-        }
-    }
-
-    fn stranger(&mut self) -> usize {
-        match self.stranger {
-            Some(stranger) => stranger,
-            None => *self.stranger.insert(self.world.add_stranger()),
-        }
-    }
-
-    fn spray(&mut self, a: usize) {
-        let stranger = self.stranger();
-        self.world.spray(stranger, a);
-    }
-
-    /// Nothing of this may reach anybody: what is sent in another's name is refused.
-    fn forge(&mut self, a: usize, b: usize) {
-        let stranger = self.stranger();
-        let (from, to) = (name(a), name(b));
-        let sdp = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n";
-        let said = [
-            ("peer.announce", json!({"peer_id": STRANGER, "capabilities": ["data"]})),
-            (
-                "peer.offer",
-                json!({"from": from, "to": to, "sdp": sdp, "request_id": "f",
-                "can_trickle_ice_candidates": true}),
-            ),
-            (
-                "peer.answer",
-                json!({"from": from, "to": to, "sdp": sdp, "request_id": "f",
-                "can_trickle_ice_candidates": true}),
-            ),
-            ("peer.disconnect", json!({"from": from, "to": to, "reason": "user_requested"})),
-            (
-                "peer.announce",
-                json!({"peer_id": from, "capabilities": ["data"], "session_key": "f"}),
-            ),
-        ];
-        let texts = said.iter().enumerate().map(|(id, (method, params))| {
-            json!({"jsonrpc": "2.0", "method": method, "params": params, "id": id}).to_string()
-        });
-        let texts: Vec<String> = texts.collect();
-        let room = format!("/room{}", self.plan.peers[b].room);
-        self.world.send_signaling(stranger, &room, &texts);
     }
 
     /// Pairs that may connect, and those that had at some time.
