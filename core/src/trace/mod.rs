@@ -1,7 +1,7 @@
 //! Recording every input of a transport's own machines, and feeding them to the same machines again.
 //!
 //! A transport is a pure machine but for three borders: the engine beneath each peer (str0m), random draws, and
-//! the codecs (what encoding gives, how alike two pieces of audio are). A [`Tape`] stands at these borders. While
+//! the codecs (what encoding gives, how alike two pieces of audio are). A tape (`Tape`) stands at these borders. While
 //! it records, whatever comes in and whatever a border answers is written down, and beside it what the machine
 //! told the border and gave out. In a replay the borders answer from the tape, without an engine, a seed or a
 //! codec; what the machine tells them and gives out is compared, and the first difference is kept.
