@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::{Phase, Transport};
 use crate::error::StartError;
 use crate::net::{Datagram, IoEvent};
+use crate::peer::Peer;
 use crate::transport::demux::Slot;
 use crate::transport::event::Outcome;
 use crate::transport::record::Call;
@@ -123,27 +124,24 @@ impl Transport {
     }
 
     fn add_local(&mut self, now: Instant, local: SocketAddr) {
-        let slots: Vec<Slot> = self.remotes.slots().collect();
-        for slot in slots {
-            let connection = self.remotes.get_mut(slot).and_then(|r| r.connection.as_deref_mut());
-            if let Some(connection) = connection {
-                connection.peer.add_local(now, local);
-                self.settle(now, slot);
-            }
-        }
+        self.each_connection(now, |peer| peer.add_local(now, local));
     }
 
     /// Takes addresses that are gone from all connections.
     fn remove_gone(&mut self, now: Instant) {
         for local in self.sockets.take_gone() {
-            let slots: Vec<Slot> = self.remotes.slots().collect();
-            for slot in slots {
-                let connection =
-                    self.remotes.get_mut(slot).and_then(|r| r.connection.as_deref_mut());
-                if let Some(connection) = connection {
-                    connection.peer.remove_local(now, local);
-                    self.settle(now, slot);
-                }
+            self.each_connection(now, |peer| peer.remove_local(now, local));
+        }
+    }
+
+    /// Makes a change to each connection, in the order of names.
+    fn each_connection(&mut self, now: Instant, change: impl Fn(&mut Peer)) {
+        let slots: Vec<Slot> = self.remotes.slots().collect();
+        for slot in slots {
+            let connection = self.remotes.get_mut(slot).and_then(|r| r.connection.as_deref_mut());
+            if let Some(connection) = connection {
+                change(&mut connection.peer);
+                self.settle(now, slot);
             }
         }
     }

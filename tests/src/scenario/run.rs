@@ -3,7 +3,7 @@
 mod heal;
 mod strangers;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
@@ -78,8 +78,6 @@ struct Run<'a> {
     model: Model,
     apps: Vec<App>,
     undo: Vec<(Duration, Undo)>,
-    /// Pairs that somebody wished to part.
-    parted: BTreeSet<(usize, usize)>,
     /// The losses of each host's own access, to be put back after a storm.
     calm: BTreeMap<usize, (Loss, Loss)>,
     timeline: Vec<(Duration, String)>,
@@ -161,7 +159,6 @@ impl<'a> Run<'a> {
             model,
             apps: vec![App::default(); plan.peers.len()],
             undo: Vec::new(),
-            parted: BTreeSet::new(),
             calm: BTreeMap::new(),
             timeline: Vec::new(),
             ticks: 0,
@@ -379,7 +376,6 @@ impl<'a> Run<'a> {
             Act::Connect(a, b) => self.connect(a, b),
             Act::Disconnect(a, b) => {
                 if self.apps[a].alive {
-                    self.parted.insert((a.min(b), a.max(b)));
                     self.on(a, |transport, now| transport.disconnect_peer(now, &name(b))).ok();
                 }
             }
