@@ -43,8 +43,12 @@ impl Engine {
     /// The engine with a new self-signed ECDSA P-256 certificate.
     ///
     /// # Errors
-    /// A text where the operating system gives no randomness.
+    /// A text where the build has no cryptography, and where the operating system gives no randomness.
     pub(crate) fn new() -> Result<Self, String> {
+        // The engine panics where it finds none.
+        if cfg!(not(feature = "aws-lc-rs")) {
+            return Err("a build of rtcmesh-core without its feature aws-lc-rs connects to nobody".into());
+        }
         let provider = provider();
         let certificate = provider
             .dtls_provider
@@ -154,9 +158,11 @@ impl CachedDtls {
             return Ok(config.clone());
         }
         // ICE has verified the path before DTLS begins: the cookie would only cost a round trip.
-        let mut builder = dimpl::Config::builder()
-            .use_server_cookie(false)
-            .with_crypto_provider(str0m_aws_lc_rs::dimpl_crypto_provider());
+        let mut builder = dimpl::Config::builder().use_server_cookie(false);
+        #[cfg(feature = "aws-lc-rs")]
+        {
+            builder = builder.with_crypto_provider(str0m_aws_lc_rs::dimpl_crypto_provider());
+        }
         if let Some(mtu) = mtu {
             builder = builder.mtu(mtu);
         }

@@ -22,7 +22,7 @@ impl Transport {
     ///
     /// # Errors
     /// [`StartError::AlreadyStarted`], [`StartError::ShutDown`], and [`StartError::Signaling`] where the
-    /// system gives no randomness for a certificate.
+    /// system gives no randomness for a certificate, or the build is without the feature `aws-lc-rs`.
     pub fn start(&mut self, now: Instant) -> Result<(), StartError> {
         if let Some(trace) = self.trace.take() {
             return self.traced(trace, now, |_| Call::Start, |t| t.start(now));
