@@ -236,6 +236,7 @@ impl Transport {
     pub fn metrics(&self) -> Metrics {
         let signaling = self.signaling.counters();
         let count = |state| self.remotes.iter().filter(|remote| remote.state == state).count();
+        let (media_waiting, events_waiting, data_waiting) = self.queues.lengths();
         Metrics {
             announced: self.remotes.iter().filter(|remote| remote.announced).count(),
             connecting: count(PeerState::Connecting),
@@ -250,6 +251,9 @@ impl Transport {
             audio_encodes: self.counts.audio_encodes,
             media_dropped: self.queues.dropped.1,
             data_dropped: self.queues.dropped.2,
+            media_waiting,
+            events_waiting,
+            data_waiting,
             signaling_malformed: signaling.malformed,
             signaling_reconnects: signaling.reconnects,
         }

@@ -49,7 +49,7 @@ struct Arguments {
     /// One JSON object for each seed.
     #[arg(long)]
     json: bool,
-    /// Of a seed that fails, find a few acts that suffice.
+    /// Of a seed that fails, find a few acts that suffice for a failure of the same kind.
     #[arg(long)]
     minimise: bool,
     /// Write what happened to this file as text, and every datagram to FILE.pcapng, decrypted.
@@ -177,7 +177,8 @@ fn all(arguments: &Arguments) -> Result<bool, String> {
         bar.suspend(|| tell(arguments, &report, cpu_seconds, count));
         if !report.passed() {
             failed.push(seed);
-            bar.suspend(|| say_again(arguments, &plan));
+            let only = arguments.minimise.then(|| minimised(arguments, &plan, &report));
+            bar.suspend(|| say_again(arguments, &plan, only.as_deref()));
         }
         if let Some(trace) = &mut trace {
             trace.write(&plan, &report, tap.as_deref())?;
@@ -209,14 +210,29 @@ fn tell(arguments: &Arguments, report: &Report, cpu_seconds: f64, count: u64) {
 }
 
 /// How to see a failure again.
-fn say_again(arguments: &Arguments, plan: &Plan) {
-    let only = arguments.minimise.then(|| minimise::minimise(plan, &arguments.options()));
-    let line = arguments.again(plan.seed, only.as_deref());
+fn say_again(arguments: &Arguments, plan: &Plan, only: Option<&[usize]>) {
+    let line = arguments.again(plan.seed, only);
     if arguments.json {
         say_error(&line);
     } else {
         say(&format!("again: {line}"));
     }
+}
+
+/// A few acts that suffice, with a bar while they are sought.
+fn minimised(arguments: &Arguments, plan: &Plan, report: &Report) -> Vec<usize> {
+    let bar = bar(minimise::MAX_TRIES as u64, arguments.json);
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos} tries of at most {len}, {msg}")
+    {
+        bar.set_style(style);
+    }
+    let watch = |tries: usize, left: usize| {
+        bar.set_position(tries as u64);
+        bar.set_message(format!("{left} acts are left"));
+    };
+    let found = minimise::minimise(plan, &arguments.options(), report, watch);
+    bar.finish_and_clear();
+    found
 }
 
 fn bar(count: u64, quiet: bool) -> ProgressBar {
