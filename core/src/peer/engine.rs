@@ -12,6 +12,7 @@ use str0m::{IceCreds, Rtc, RtcConfig};
 
 use super::PeerConfig;
 use super::draws::Draws;
+use super::repeat::Repeating;
 use crate::error::PeerFault;
 use crate::media::{DataMessage, VideoCodec};
 use crate::rng::Rng;
@@ -186,7 +187,7 @@ impl DtlsProvider for CachedDtls {
         version: DtlsVersion,
         mtu: Option<usize>,
     ) -> Result<Box<dyn DtlsInstance>, CryptoError> {
-        Ok(instance(self.config(mtu)?, certificate, now, version))
+        Ok(Repeating::new(instance(self.config(mtu)?, certificate, now, version), now))
     }
 }
 

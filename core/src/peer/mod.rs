@@ -18,6 +18,8 @@ mod hostile;
 mod live;
 mod media;
 mod negotiation;
+mod probation;
+mod repeat;
 mod rtc;
 mod sdp;
 #[cfg(feature = "sim")]

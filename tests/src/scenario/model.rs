@@ -296,14 +296,14 @@ impl Model {
         self.minds[host].pairs.get(&other).is_some_and(|pair| pair.at.is_up())
     }
 
-    /// All have been listened to: whoever is said to have ended a connection must have done so.
-    pub(super) fn all_looked(&mut self, now: Duration, alive: impl Fn(usize) -> bool) {
+    /// All have been listened to: whoever is said to have ended a connection must have done so, of those that `know`.
+    pub(super) fn all_looked(&mut self, now: Duration, know: impl Fn(usize) -> bool) {
         for (host, other) in std::mem::take(&mut self.left) {
             let pair = self.minds[other].pairs.get(&host);
             let goes_on = pair.is_some_and(|pair| {
                 pair.at.is_up() && pair.ended.is_none_or(|ended| now > ended + WORD_WITHIN)
             });
-            if goes_on && alive(other) && self.minds[other].since + WORD_WITHIN < now {
+            if goes_on && know(other) && self.minds[other].since + WORD_WITHIN < now {
                 let what = format!("p{other} is said to have ended its connection, and has not");
                 self.violation(now, Some(host), what);
             }

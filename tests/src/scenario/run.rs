@@ -321,8 +321,9 @@ impl<'a> Run<'a> {
         for host in 0..self.apps.len() {
             self.look(host);
         }
-        let apps = &self.apps;
-        self.model.all_looked(self.world.elapsed(), |host| apps[host].alive);
+        let (apps, hosts) = (&self.apps, &self.world.hosts);
+        // Who does not read what happens may have ended a connection, and not know of it.
+        self.model.all_looked(self.world.elapsed(), |host| apps[host].alive && hosts[host].fetches);
     }
 
     /// What a host has been told since the last look.

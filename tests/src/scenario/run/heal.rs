@@ -19,9 +19,9 @@ const LEAST_HEARD: u64 = 75;
 /// up to 30 s, and the next one 10 s.
 const HEALED_WITHIN: Duration = Duration::from_secs(90);
 
-/// How long what is on its way may take when nothing new is sent: a path that is dead is left within 30 s, and SCTP, which
-/// doubles its pauses, may have just begun one of 60 s before that (docs/upstream.md).
-const DELIVERED_WITHIN: Duration = Duration::from_secs(100);
+/// How long what is on its way may take when nothing new is sent: a path that is dead is left within 30 s, and SCTP's pauses
+/// end after 3 s (docs/upstream.md).
+const DELIVERED_WITHIN: Duration = Duration::from_secs(45);
 
 /// When the server must have forgotten everybody: those that left while they had no connection to it have a place that is
 /// kept for them, and a connection that went silent counts as one until then.
