@@ -3,13 +3,17 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use rtcmesh_sim::scenario::{Plan, Progress, Report, run_tapped};
+use rtcmesh_sim::scenario::{Plan, Progress, Report, Scenario, run_tapped};
+
+use super::yardstick::{Turns, Yardstick};
 
 /// What became of a plan.
 pub(super) struct Measured {
     pub(super) report: Report,
     /// The CPU time of its thread; where the system does not tell it, the time that passed.
     pub(super) cpu_seconds: f64,
+    /// What the engine alone took for the same packets, where everybody talks and nothing else happens.
+    pub(super) engine: Option<Yardstick>,
     /// All datagrams as a pcapng file.
     pub(super) tap: Option<Vec<u8>>,
 }
@@ -31,7 +35,15 @@ pub(super) fn measured(
     let run = || {
         let before = thread_cpu_seconds();
         let held = crate::ALLOCATOR.allocated();
-        let (mut report, tap) = run_tapped(plan, tap, &mut watch);
+        let compares = plan.scenario == Scenario::Talk && !plan.decode && !tap;
+        let mut turns = compares.then(|| Turns::begin(plan));
+        let (mut report, tap) = run_tapped(plan, tap, &mut |progress| {
+            if let Some(turns) = &mut turns {
+                turns.follow(progress);
+            }
+            watch(progress);
+        });
+        let engine = turns.and_then(Turns::end);
         if !with_timeline {
             report.timeline = Vec::new();
         }
@@ -41,15 +53,15 @@ pub(super) fn measured(
             report.add_violation(format!("{left} bytes are held when all have left"));
         }
         let cpu = before.zip(thread_cpu_seconds()).map(|(before, after)| after - before);
-        (report, tap, cpu)
+        (report, engine, tap, cpu)
     };
-    let (report, tap, cpu) = rtcmesh_sim::isolated(plan.seed, run);
+    let (report, engine, tap, cpu) = rtcmesh_sim::isolated(plan.seed, run);
     let cpu_seconds = cpu.unwrap_or_else(|| begun.elapsed().as_secs_f64());
-    Measured { report, cpu_seconds, tap }
+    Measured { report, cpu_seconds, engine, tap }
 }
 
 /// The CPU time of this thread so far, by Linux's scheduler.
-fn thread_cpu_seconds() -> Option<f64> {
+pub(super) fn thread_cpu_seconds() -> Option<f64> {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
     let nanos: f64 = text.split(' ').next()?.parse().ok()?;
     Some(nanos / 1e9)
