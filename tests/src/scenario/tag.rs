@@ -100,7 +100,8 @@ impl Tag {
     pub(super) fn of_audio(packet: &EncodedAudio) -> Option<Self> {
         let (header, rest) = packet.opus.split_first()?;
         let (tag, filling) = (Self::read(rest)?, rest.get(20..)?);
-        let whole = *header == AUDIO_HEADER && tag.filling(filling.len()).eq(filling.iter().copied());
+        let whole =
+            *header == AUDIO_HEADER && tag.filling(filling.len()).eq(filling.iter().copied());
         whole.then_some(tag)
     }
 
