@@ -378,6 +378,8 @@ fn video_codec(codec: Codec) -> Option<VideoCodec> {
     }
 }
 
+/// What is not inlined gets a copy of the whole.
+#[inline]
 fn media(data: MediaData) -> Turn {
     let codec = data.params.spec().codec;
     if codec == Codec::Opus {

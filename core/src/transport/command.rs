@@ -184,6 +184,7 @@ impl Transport {
         for slot in slots {
             let connection = self.remotes.get_mut(slot).and_then(|r| r.connection.as_deref_mut());
             let Some(connection) = connection else { continue };
+            connection.look_at_reception(now);
             if let Some(size) = patch.jitter_buffer_size_ms
                 && let Err(error) = connection.reception.set_size(size)
             {

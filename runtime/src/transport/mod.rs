@@ -107,7 +107,7 @@ impl<R: Runtime> WebRtcTransport<R> {
     /// # Errors
     /// [`io::ErrorKind::InvalidInput`] after the start, where it is recorded already, and for a ring, which is a whole
     /// file at each time: [`recorder`](Self::recorder) keeps one in memory. A file that is there stays as it is then.
-    /// What the system says of the file: this transport can be recorded no more then.
+    /// What the system says of the file, which may then be another one.
     pub fn record_to(
         &self,
         path: impl AsRef<Path>,

@@ -48,6 +48,8 @@ pub struct Progress {
     pub elapsed: Duration,
     /// About how long it will be in all.
     pub total: Duration,
+    /// Packets of audio that were sent so far, each counted once for each receiver.
+    pub audio_packets: u64,
 }
 
 /// What waits for the application at most (the bounds of the core's queues): frames of media, data messages, and other events,
@@ -78,6 +80,8 @@ struct Run<'a> {
     faults: Faults,
     timeline: Vec<(Duration, String)>,
     ticks: u64,
+    /// Sent so far, each counted once for each receiver.
+    audio_packets: u64,
     stranger: Option<usize>,
     /// Who stays when all others leave.
     survivors: BTreeSet<usize>,
@@ -192,6 +196,7 @@ impl<'a> Run<'a> {
             faults: Faults::default(),
             timeline: Vec::new(),
             ticks: 0,
+            audio_packets: 0,
             stranger: None,
             survivors: BTreeSet::new(),
             full: false,
@@ -245,7 +250,10 @@ impl<'a> Run<'a> {
         // Everybody is announced, and may have connected, before it begins.
         let settle = Duration::from_secs(3);
         let total = settle + self.plan.duration + Duration::from_secs(30);
-        let mut tell = |run: &Self| watch(Progress { elapsed: run.world.elapsed(), total });
+        let mut tell = |run: &Self| {
+            let (elapsed, audio_packets) = (run.world.elapsed(), run.audio_packets);
+            watch(Progress { elapsed, total, audio_packets });
+        };
         self.until(settle, &mut tell);
         if !self.plan.automatic {
             self.call_missing();
@@ -305,7 +313,9 @@ impl<'a> Run<'a> {
         if self.apps[host].talks {
             let data = RuntimeData::EncodedAudio(self.model.next_audio(host).audio(AUDIO_SIZE));
             // Nobody may be there to hear it.
-            self.on(host, |transport, now| transport.broadcast(now, &data)).ok();
+            if let Ok(stats) = self.on(host, |transport, now| transport.broadcast(now, &data)) {
+                self.audio_packets += stats.sent_count as u64;
+            }
         }
         if self.apps[host].films && self.ticks.is_multiple_of(2) {
             let tag = self.model.next_video(host);
