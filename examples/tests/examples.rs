@@ -17,7 +17,11 @@ use tokio::time::timeout;
 /// Far longer than anything here takes: only a program that hangs gets there.
 const LIMIT: Duration = Duration::from_secs(60);
 /// The programs: the same source on each runtime. Whoever meets in a test need not run on the same one.
-const PROGRAMS: [&str; 2] = [env!("CARGO_BIN_EXE_on-tokio"), env!("CARGO_BIN_EXE_on-threads")];
+const PROGRAMS: [&str; 3] = [
+    env!("CARGO_BIN_EXE_on-tokio"),
+    env!("CARGO_BIN_EXE_on-smol"),
+    env!("CARGO_BIN_EXE_on-threads"),
+];
 
 /// A signaling server, and a folder for files.
 struct Room {
@@ -132,7 +136,8 @@ async fn a_file_arrives_byte_for_byte_with_its_progress() {
         PROGRAMS.into_iter().flat_map(|program| [(program, 3_000_001), (program, 0)]).enumerate()
     {
         let (sent, received) = (room.file("sent"), room.file("received"));
-        let content: Vec<u8> = (0..size).map(|n: u32| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        let content: Vec<u8> =
+            (0..size).map(|n: u32| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
         std::fs::write(&sent, &content).unwrap();
         let receiver = start(room.peer(PROGRAMS[0], number, "a", &["receive", text(&received)]));
         let sender = start(room.peer(program, number, "b", &["send", text(&sent)]));

@@ -23,42 +23,25 @@
 //! # }
 //! ```
 
-// The trait promises `Send + 'static`, and so do these signatures, in its words.
-#![allow(clippy::manual_async_fn)]
-
 use std::future::Future;
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdListener, UdpSocket as StdUdp};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-#[cfg(feature = "opus")]
-pub use rtcmesh_core::transport::OpusVoice;
-pub use rtcmesh_core::transport::{
-    AudioData, AudioFrame, BroadcastStats, CaptureTime, ClosedBy, Event, Media, Metrics,
-    PeerCounters, PeerInfo, PeerState, Quality, Replay, ReplayReport, SyncInfo, VideoTiming,
-};
-pub use rtcmesh_core::{config, error, id, media, signaling, sync, trace};
-pub use rtcmesh_runtime::{
-    Admission, Assets, IoMetrics, Origins, RecordingFile, ServerError, SignalingServerOptions,
-    TlsError, TlsIdentity, TlsOptions, TransportEvent,
-};
+pub use rtcmesh_runtime::api::*;
 
-use rtcmesh_runtime::{Runtime, TcpListener, TcpStream, Timer, UdpSocket};
-use socket2::{Domain, Protocol, Socket, Type};
+use rtcmesh_runtime::{Runtime, TcpListener, TcpStream, Timer, UdpSocket, sockets};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::runtime::Handle;
-
-/// The receive buffer asked for each UDP socket, in bytes: a second of a 16 Mbit/s stream.
-const UDP_RECEIVE_BUFFER: usize = 2 * 1024 * 1024;
-/// Connections that wait to be accepted.
-const LISTEN_BACKLOG: i32 = 1024;
 
 /// The transport on tokio.
 pub type WebRtcTransport = rtcmesh_runtime::WebRtcTransport<TokioRuntime>;
 /// Its events.
 pub type Events = rtcmesh_runtime::Events<TokioRuntime>;
+/// Its driver, for those who place it themselves.
+pub type TransportDriver = rtcmesh_runtime::TransportDriver<TokioRuntime>;
 /// The signaling server on tokio.
 pub type SignalingServer = rtcmesh_runtime::SignalingServer<TokioRuntime>;
 
@@ -70,6 +53,10 @@ impl TokioRuntime {
     /// The runtime behind `handle`.
     pub fn new(handle: Handle) -> Self {
         Self(handle)
+    }
+
+    fn inside<F: Future>(&self, future: F) -> Inside<F> {
+        Inside { runtime: self.0.clone(), future: Box::pin(future) }
     }
 }
 
@@ -97,39 +84,22 @@ impl Runtime for TokioRuntime {
     }
 
     fn bind_udp(&self, addr: SocketAddr) -> io::Result<TokioUdp> {
-        let socket = socket(addr, Type::DGRAM, Protocol::UDP)?;
-        socket.set_recv_buffer_size(UDP_RECEIVE_BUFFER)?;
-        // Linux reports twice what it grants (socket(7)).
-        let granted = socket.recv_buffer_size()? / if cfg!(target_os = "linux") { 2 } else { 1 };
-        if granted < UDP_RECEIVE_BUFFER {
-            tracing::debug!(
-                granted,
-                asked = UDP_RECEIVE_BUFFER,
-                "the system limits the UDP receive buffer (net.core.rmem_max on Linux)"
-            );
-        }
-        socket.bind(&addr.into())?;
+        let socket = sockets::udp(addr)?;
         let _context = self.0.enter();
-        Ok(TokioUdp(tokio::net::UdpSocket::from_std(StdUdp::from(socket))?))
+        Ok(TokioUdp(tokio::net::UdpSocket::from_std(socket)?))
     }
 
     fn connect_tcp(
         &self,
         addr: SocketAddr,
     ) -> impl Future<Output = io::Result<TokioTcp>> + Send + 'static {
-        async move { Ok(TokioTcp::new(tokio::net::TcpStream::connect(addr).await?)) }
+        self.inside(async move { Ok(TokioTcp::new(tokio::net::TcpStream::connect(addr).await?)) })
     }
 
     fn listen_tcp(&self, addr: SocketAddr) -> io::Result<TokioListener> {
-        let socket = socket(addr, Type::STREAM, Protocol::TCP)?;
-        // A restarted server takes its port back from connections in TIME_WAIT. (On Windows the option
-        // means something else, and nothing of the kind is needed.)
-        #[cfg(not(windows))]
-        socket.set_reuse_address(true)?;
-        socket.bind(&addr.into())?;
-        socket.listen(LISTEN_BACKLOG)?;
+        let listener = sockets::listener(addr)?;
         let _context = self.0.enter();
-        Ok(TokioListener(tokio::net::TcpListener::from_std(StdListener::from(socket))?))
+        Ok(TokioListener(tokio::net::TcpListener::from_std(listener)?))
     }
 
     fn resolve(
@@ -137,18 +107,24 @@ impl Runtime for TokioRuntime {
         host: String,
         port: u16,
     ) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'static {
-        async move { Ok(tokio::net::lookup_host((host, port)).await?.collect()) }
+        self.inside(async move { Ok(tokio::net::lookup_host((host, port)).await?.collect()) })
     }
 }
 
-fn socket(addr: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(addr), kind, Some(protocol))?;
-    if addr.is_ipv6() {
-        // One socket per address: an IPv6 one that took IPv4 too would show mapped addresses.
-        socket.set_only_v6(!addr.ip().is_unspecified() || kind == Type::DGRAM)?;
+/// Polls a future inside of the runtime: tokio's own look for it around them, and the driver may be polled anywhere.
+struct Inside<F> {
+    runtime: Handle,
+    future: Pin<Box<F>>,
+}
+
+impl<F: Future> Future for Inside<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let Self { runtime, future } = &mut *self;
+        let _context = runtime.enter();
+        future.as_mut().poll(cx)
     }
-    socket.set_nonblocking(true)?;
-    Ok(socket)
 }
 
 /// tokio's UDP socket.

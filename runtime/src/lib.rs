@@ -1,10 +1,12 @@
 //! The async driver of rtcmesh, written once for every runtime.
 
+pub mod api;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod dial;
 mod runtime;
 mod server;
+pub mod sockets;
 mod stream;
 mod tls;
 mod transport;
@@ -15,4 +17,6 @@ pub use server::{
     Admission, Assets, Origins, ServerError, SignalingServer, SignalingServerOptions,
 };
 pub use tls::{TlsError, TlsIdentity, TlsOptions};
-pub use transport::{Events, IoMetrics, RecordingFile, TransportEvent, WebRtcTransport};
+pub use transport::{
+    Events, IoMetrics, RecordingFile, TransportDriver, TransportEvent, WebRtcTransport,
+};

@@ -15,7 +15,7 @@ use crate::transport::interfaces::{self, Interfaces};
 use crate::transport::link::Links;
 use crate::transport::machine::Machine;
 use crate::transport::report::Report;
-use crate::transport::shared::Shared;
+use crate::transport::shared::{Driven, Shared};
 use crate::transport::udp::Sockets;
 
 /// Rounds of the loop before other tasks have their turn.
@@ -43,6 +43,8 @@ pub(crate) struct Driver<R: Runtime, M: Machine> {
     /// The timer and what it is set to.
     timer: Option<(R::Timer, Instant)>,
     fruitless: u32,
+    /// Whether it has been polled, and not ended.
+    begun: bool,
     transmits: Vec<Transmit>,
     commands: Vec<IoCommand>,
     reports: Vec<Report>,
@@ -85,11 +87,46 @@ impl<R: Runtime, M: Machine> Driver<R, M> {
             read_interfaces,
             timer: None,
             fruitless: 0,
+            begun: false,
             transmits: Vec::with_capacity(TRANSMITS),
             commands: Vec::new(),
             reports: Vec::new(),
             shared,
         }
+    }
+
+    /// Takes the mesh over with the first poll. `false`: it has ended.
+    fn begin(&mut self) -> bool {
+        let mut state = self.shared.lock();
+        self.begun = state.driver != Driven::NoLonger;
+        if self.begun {
+            state.driver = Driven::Yes;
+        }
+        self.begun
+    }
+
+    /// Ends the mesh, once: with the future, or where that is dropped before.
+    fn end(&mut self) {
+        let now = self.shared.runtime.now();
+        let mut state = self.shared.lock();
+        if state.driver == Driven::NoLonger {
+            return;
+        }
+        if state.shut_down.is_none() {
+            tracing::warn!("the driver of a mesh ended before the mesh was shut down");
+            // A machine that panicked is not asked again: a second panic while unwinding aborts.
+            if !self.shared.is_poisoned() {
+                state.machine.shutdown(now);
+                state.settle(now);
+            }
+        }
+        state.end();
+        drop(state);
+        // The future may be kept for long after it has ended.
+        self.begun = false;
+        self.sockets = Sockets::new();
+        self.links = Links::new();
+        self.timer = None;
     }
 
     fn round(&mut self, cx: &mut Context<'_>) -> Round {
@@ -223,11 +260,17 @@ impl<R: Runtime, M: Machine> Future for Driver<R, M> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.begun && !self.begin() {
+            return Poll::Ready(());
+        }
         for _ in 0..ROUNDS {
             match self.round(cx) {
                 Round::More => {}
                 Round::Idle => return Poll::Pending,
-                Round::Over => return Poll::Ready(()),
+                Round::Over => {
+                    self.end();
+                    return Poll::Ready(());
+                }
             }
         }
         cx.waker().wake_by_ref();
@@ -237,16 +280,6 @@ impl<R: Runtime, M: Machine> Future for Driver<R, M> {
 
 impl<R: Runtime, M: Machine> Drop for Driver<R, M> {
     fn drop(&mut self) {
-        let now = self.shared.runtime.now();
-        let mut state = self.shared.lock();
-        if state.shut_down.is_none() {
-            tracing::warn!("the driver of a mesh ended before the mesh was shut down");
-            // A machine that panicked is not asked again: a second panic while unwinding aborts.
-            if !self.shared.is_poisoned() {
-                state.machine.shutdown(now);
-                state.settle(now);
-            }
-        }
-        state.end();
+        self.end();
     }
 }

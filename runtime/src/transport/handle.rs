@@ -34,7 +34,7 @@ impl<R: Runtime, M: Machine> Drop for Owner<R, M> {
         let now = self.shared.runtime.now();
         let mut state = self.shared.lock();
         match state.driver {
-            Driven::NotYet => state.end(),
+            Driven::NotYet | Driven::Placed => state.end(),
             Driven::Yes if state.leaving.is_none() => {
                 state.leaving = Some(now);
                 state.abandoned = true;
@@ -55,23 +55,33 @@ impl<R: Runtime, M: Machine> Handle<R, M> {
         &self.0.shared
     }
 
-    /// Starts the machine and, the first time, its driver; ready with the outcome.
+    /// The driver, which there is once.
+    pub(crate) fn take_driver(&self) -> Result<Driver<R, M>, StartError> {
+        let shared = self.shared();
+        let mut state = shared.lock();
+        match state.driver {
+            Driven::NotYet => {
+                state.driver = Driven::Placed;
+                Ok(Driver::new(shared.clone(), self.0.read_interfaces))
+            }
+            Driven::Placed | Driven::Yes => Err(StartError::AlreadyStarted),
+            Driven::NoLonger => Err(StartError::ShutDown),
+        }
+    }
+
+    /// Starts the machine and, unless there is one, its driver; ready with the outcome.
     pub(crate) async fn start(&self) -> Result<(), StartError> {
         let shared = self.shared();
-        let (ticket, driven) = shared.command(|state, now| {
+        let ticket = shared.command(|state, now| {
             state.machine.start(now)?;
-            let ticket = state.await_started();
-            let driven = state.driver;
-            if driven == Driven::NotYet {
-                state.driver = Driven::Yes;
-            }
-            Ok((ticket, driven))
+            Ok(state.await_started())
         })?;
-        if driven == Driven::NotYet {
-            let driver = Driver::new(shared.clone(), self.0.read_interfaces);
+        let waiting = Wait { shared, ticket, poll: State::poll_started };
+        // Somebody else may have seen to one meanwhile: that is as good.
+        if let Ok(driver) = self.take_driver() {
             shared.runtime.spawn(driver);
         }
-        Wait { shared, ticket, poll: State::poll_started }.await
+        waiting.await
     }
 
     /// Ends everything; ready when the driver is gone.
@@ -85,7 +95,7 @@ impl<R: Runtime, M: Machine> Handle<R, M> {
                     state.leaving = Some(now);
                     state.machine.shutdown(now);
                 }
-                Driven::NotYet => {
+                Driven::NotYet | Driven::Placed => {
                     state.machine.shutdown(now);
                     state.end();
                     return None;
@@ -102,7 +112,7 @@ impl<R: Runtime, M: Machine> Handle<R, M> {
     pub(crate) async fn connect_peer(&self, peer: &str) -> Result<(), ConnectError> {
         let shared = self.shared();
         let ticket = shared.command(|state, now| {
-            if state.driver != Driven::Yes {
+            if matches!(state.driver, Driven::NotYet | Driven::NoLonger) {
                 return Err(ConnectError::NotStarted);
             }
             let connected = state.machine.connect_peer(now, peer)?;

@@ -6,6 +6,7 @@ mod handle;
 mod interfaces;
 mod link;
 mod machine;
+mod placed;
 mod recording;
 mod report;
 mod shared;
@@ -33,6 +34,7 @@ use rtcmesh_core::trace::{RecordOptions, Recorder};
 use rtcmesh_core::transport::{BroadcastStats, Metrics, PeerInfo, Transport};
 
 pub use events::{Events, TransportEvent};
+pub use placed::TransportDriver;
 pub use recording::RecordingFile;
 
 use crate::runtime::Runtime;
@@ -42,8 +44,8 @@ use handle::Handle;
 /// A multi-peer WebRTC transport: a mesh of connections to the peers of a room.
 ///
 /// It is a handle: clones lead to the same mesh, from any thread. A task of the runtime, spawned by
-/// [`start`](Self::start), does what takes time; commands never wait for the network, but for those
-/// that say so. When the last clone is dropped the mesh says goodbye and ends within a second, as far
+/// [`start`](Self::start) or [placed by you](Self::into_driver), does what takes time; commands never wait for the
+/// network, but for those that say so. When the last clone is dropped the mesh says goodbye and ends within a second, as far
 /// as the runtime lives that long; [`shutdown`](Self::shutdown) tells when it has.
 ///
 /// Futures of these methods can be dropped at any time: what was commanded goes on, and nothing leaks.
@@ -130,6 +132,39 @@ impl<R: Runtime> WebRtcTransport<R> {
     /// This peer's id: the configured one, or the one that was made.
     pub fn peer_id(&self) -> PeerId {
         self.handle.shared().lock().machine.peer_id().clone()
+    }
+
+    /// Gives the driver out: the future that moves the mesh, for the caller to run where it likes (a `LocalSet`, a
+    /// single-threaded executor, a thread with `block_on`, beside other futures). [`start`](Self::start) then spawns
+    /// none, and what waits for the network waits until the driver is polled.
+    ///
+    /// ```no_run
+    /// # async fn run<R: rtcmesh_runtime::Runtime>(config: rtcmesh_core::config::Config)
+    /// # -> Result<(), Box<dyn std::error::Error>> {
+    /// let (transport, driver) = rtcmesh_runtime::WebRtcTransport::<R>::new(config)?.into_driver()?;
+    /// let application = async move {
+    ///     transport.start().await?;
+    ///     // …
+    ///     transport.shutdown().await;
+    ///     Ok::<_, rtcmesh_core::error::StartError>(())
+    /// };
+    /// // Two futures of one task, here. Any executor's `spawn(driver)` is as good.
+    /// let (mut driver, mut application) = (std::pin::pin!(driver), std::pin::pin!(application));
+    /// std::future::poll_fn(|cx| {
+    ///     let _ = driver.as_mut().poll(cx);
+    ///     application.as_mut().poll(cx)
+    /// })
+    /// .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`StartError::AlreadyStarted`], where it has been started or its driver was given out before, and
+    /// [`StartError::ShutDown`] after the end. This handle is dropped then: a mesh lives on with its clones.
+    pub fn into_driver(self) -> Result<(Self, TransportDriver<R>), StartError> {
+        let driver = self.handle.take_driver()?;
+        Ok((self, TransportDriver(driver)))
     }
 
     /// Connects to the signaling server and announces this peer; the connection is then kept, and made

@@ -71,6 +71,8 @@ impl<R: Runtime, M: Machine> Shared<R, M> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Driven {
     NotYet,
+    /// There is a driver, which nobody has polled yet: it holds nothing.
+    Placed,
     Yes,
     /// For good.
     NoLonger,
@@ -210,7 +212,7 @@ impl<M: Machine> State<M> {
     pub(crate) fn poll_over(&mut self, ticket: Ticket, cx: &Context<'_>) -> Poll<()> {
         match self.driver {
             Driven::NoLonger => Poll::Ready(()),
-            Driven::NotYet | Driven::Yes => self.ending.register(ticket, cx),
+            Driven::NotYet | Driven::Placed | Driven::Yes => self.ending.register(ticket, cx),
         }
     }
 
@@ -228,7 +230,7 @@ impl<M: Machine> State<M> {
         }
         match self.driver {
             Driven::NoLonger => Poll::Ready(None),
-            Driven::NotYet | Driven::Yes => self.listening.register(ticket, cx),
+            Driven::NotYet | Driven::Placed | Driven::Yes => self.listening.register(ticket, cx),
         }
     }
 

@@ -1,0 +1,254 @@
+//! rtcmesh on smol: the sockets, the timer and the executor that [`rtcmesh_runtime`] asks for, and all
+//! that an application needs of the crates underneath.
+//!
+//! ```no_run
+//! use rtcmesh_smol::config::Config;
+//! use rtcmesh_smol::media::DataMessage;
+//! use rtcmesh_smol::{Event, TransportEvent, WebRtcTransport};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! smol::block_on(async {
+//!     let transport = WebRtcTransport::new(Config::new("ws://127.0.0.1:8080/").peer_id("alice"))?;
+//!     let mut events = transport.events();
+//!     transport.start().await?;
+//!     while let Some(event) = events.next().await {
+//!         match event {
+//!             TransportEvent::Event(Event::DataChannelOpen { peer, label: "data" }) => {
+//!                 transport.send_data_channel_message(peer.as_str(), &DataMessage::text("hello"))?;
+//!             }
+//!             TransportEvent::Event(Event::Data { peer, message, .. }) => println!("{peer}: {message:?}"),
+//!             _ => {}
+//!         }
+//!     }
+//!     Ok(())
+//! })
+//! # }
+//! ```
+//!
+//! # async-std, and executors of your own
+//!
+//! smol's reactor, [async-io](smol::Async), is a thread of its own and serves tasks of any executor. So the same
+//! code runs under async-std, whose reactor it is, without a word more; tasks run on [`smol::spawn`]'s thread then.
+//! [`SmolRuntime::spawning`] has them run elsewhere:
+//!
+//! ```no_run
+//! use rtcmesh_smol::{SmolRuntime, WebRtcTransport, config::Config};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let runtime = SmolRuntime::spawning(|task| drop(async_std::task::spawn(task)));
+//! let transport = WebRtcTransport::with_runtime(runtime, Config::new("ws://127.0.0.1:8080/"))?;
+//! # Ok(())
+//! # }
+//! ```
+
+use std::fmt;
+use std::future::Future;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{self, Shutdown, SocketAddr, ToSocketAddrs};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+pub use rtcmesh_runtime::api::*;
+
+use rtcmesh_runtime::{Runtime, TcpListener, TcpStream, Timer, UdpSocket, sockets};
+use smol::Async;
+
+/// The transport on smol.
+pub type WebRtcTransport = rtcmesh_runtime::WebRtcTransport<SmolRuntime>;
+/// Its events.
+pub type Events = rtcmesh_runtime::Events<SmolRuntime>;
+/// Its driver, for those who place it themselves.
+pub type TransportDriver = rtcmesh_runtime::TransportDriver<SmolRuntime>;
+/// The signaling server on smol.
+pub type SignalingServer = rtcmesh_runtime::SignalingServer<SmolRuntime>;
+
+/// A task on its way to an executor.
+pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// smol's reactor, and an executor: that of [`smol::spawn`] by default.
+#[derive(Clone, Default)]
+pub struct SmolRuntime {
+    /// Where tasks go; `None` is smol's own executor.
+    spawn: Option<Arc<dyn Fn(Task) + Send + Sync>>,
+}
+
+impl SmolRuntime {
+    /// The reactor with smol's own executor.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The reactor with an executor of yours: `spawn` gives it a task to run to its end. It may be called from any
+    /// thread that uses what runs here.
+    pub fn spawning(spawn: impl Fn(Task) + Send + Sync + 'static) -> Self {
+        Self { spawn: Some(Arc::new(spawn)) }
+    }
+}
+
+impl fmt::Debug for SmolRuntime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SmolRuntime").field("own_executor", &self.spawn.is_none()).finish()
+    }
+}
+
+impl Runtime for SmolRuntime {
+    type Udp = SmolUdp;
+    type Tcp = SmolTcp;
+    type Listener = SmolListener;
+    type Timer = SmolTimer;
+
+    /// It never fails: reactor and executor start by themselves.
+    fn current() -> io::Result<Self> {
+        Ok(Self::new())
+    }
+
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn timer(&self, at: Instant) -> SmolTimer {
+        SmolTimer(smol::Timer::at(at))
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        match &self.spawn {
+            None => smol::spawn(task).detach(),
+            Some(spawn) => spawn(Box::pin(task)),
+        }
+    }
+
+    fn bind_udp(&self, addr: SocketAddr) -> io::Result<SmolUdp> {
+        Ok(SmolUdp(Async::new_nonblocking(sockets::udp(addr)?)?))
+    }
+
+    fn connect_tcp(
+        &self,
+        addr: SocketAddr,
+    ) -> impl Future<Output = io::Result<SmolTcp>> + Send + 'static {
+        async move { Ok(SmolTcp::new(Async::<net::TcpStream>::connect(addr).await?)) }
+    }
+
+    fn listen_tcp(&self, addr: SocketAddr) -> io::Result<SmolListener> {
+        Ok(SmolListener(Async::new_nonblocking(sockets::listener(addr)?)?))
+    }
+
+    fn resolve(
+        &self,
+        host: String,
+        port: u16,
+    ) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'static {
+        smol::unblock(move || Ok((host, port).to_socket_addrs()?.collect()))
+    }
+}
+
+/// Calls `operation` until it does not say that it would block. Trying comes before waiting: mostly there is
+/// something to read, and room to write.
+fn poll_io<T>(
+    mut operation: impl FnMut() -> io::Result<T>,
+    mut wait: impl FnMut() -> Poll<io::Result<()>>,
+) -> Poll<io::Result<T>> {
+    loop {
+        match operation() {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => ready!(wait())?,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            result => return Poll::Ready(result),
+        }
+    }
+}
+
+/// smol's UDP socket.
+#[derive(Debug)]
+pub struct SmolUdp(Async<net::UdpSocket>);
+
+impl UdpSocket for SmolUdp {
+    fn poll_recv(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<(usize, SocketAddr)>> {
+        let Self(socket) = self;
+        poll_io(|| socket.get_ref().recv_from(buffer), || socket.poll_readable(cx))
+    }
+
+    fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        remote: SocketAddr,
+        payload: &[u8],
+    ) -> Poll<io::Result<()>> {
+        let Self(socket) = self;
+        poll_io(|| socket.get_ref().send_to(payload, remote), || socket.poll_writable(cx))
+            .map_ok(drop)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.get_ref().local_addr()
+    }
+}
+
+/// smol's TCP connection.
+#[derive(Debug)]
+pub struct SmolTcp(Async<net::TcpStream>);
+
+impl SmolTcp {
+    fn new(stream: Async<net::TcpStream>) -> Self {
+        // It fails only on a connection that is broken already: the next read tells that better.
+        let _ = stream.get_ref().set_nodelay(true);
+        Self(stream)
+    }
+}
+
+impl TcpStream for SmolTcp {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let Self(stream) = self;
+        poll_io(|| stream.get_ref().read(buffer), || stream.poll_readable(cx))
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let Self(stream) = self;
+        poll_io(|| stream.get_ref().write(bytes), || stream.poll_writable(cx))
+    }
+
+    fn poll_close(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.0.get_ref().shutdown(Shutdown::Write))
+    }
+}
+
+/// smol's TCP listener.
+#[derive(Debug)]
+pub struct SmolListener(Async<net::TcpListener>);
+
+impl TcpListener for SmolListener {
+    type Stream = SmolTcp;
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(SmolTcp, SocketAddr)>> {
+        let Self(listener) = self;
+        let accepted = poll_io(|| listener.get_ref().accept(), || listener.poll_readable(cx));
+        let (stream, remote) = ready!(accepted)?;
+        Poll::Ready(Ok((SmolTcp::new(Async::new(stream)?), remote)))
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.get_ref().local_addr()
+    }
+}
+
+/// smol's timer.
+#[derive(Debug)]
+pub struct SmolTimer(smol::Timer);
+
+impl Timer for SmolTimer {
+    fn reset(&mut self, at: Instant) {
+        self.0.set_at(at);
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // One that has fired is set no more, and stays ready until the next reset.
+        if self.0.will_fire() {
+            ready!(Pin::new(&mut self.0).poll(cx));
+        }
+        Poll::Ready(())
+    }
+}

@@ -1,0 +1,20 @@
+//! What every runtime has to do, on smol and under async-std.
+
+use rtcmesh_runtime::{Runtime, conformance};
+use rtcmesh_smol::SmolRuntime;
+
+#[test]
+fn on_smol() {
+    smol::block_on(conformance::check(SmolRuntime::current().unwrap()));
+}
+
+#[test]
+fn under_async_std_as_it_is() {
+    async_std::task::block_on(conformance::check(SmolRuntime::new()));
+}
+
+#[test]
+fn on_the_executor_of_async_std() {
+    let runtime = SmolRuntime::spawning(|task| drop(async_std::task::spawn(task)));
+    async_std::task::block_on(conformance::check(runtime));
+}
