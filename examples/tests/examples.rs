@@ -157,21 +157,20 @@ async fn a_file_arrives_byte_for_byte_with_its_progress() {
 #[tokio::test(flavor = "multi_thread")]
 async fn three_chat_across_runtimes_and_leave_when_their_input_ends() {
     let room = Room::open("chat");
-    let names = ["alice", "bob", "carol"];
     let mut peers = Vec::new();
-    for (name, program) in names.into_iter().zip(PROGRAMS.into_iter().cycle()) {
+    for (name, program) in ["alice", "bob", "carol"].into_iter().zip(PROGRAMS) {
         let mut child = start(room.peer(program, 0, name, &["chat"]));
         let input = child.stdin.take().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap()).lines();
-        peers.push((child, input, output));
+        peers.push((name, child, input, output));
     }
     // A line, or all lines up to it.
     macro_rules! until {
         ($peer:expr, $wanted:expr) => {
             timeout(LIMIT, async {
                 loop {
-                    let line = peers[$peer].2.next_line().await.unwrap().expect("it has ended");
-                    eprintln!("{}: {line}", names[$peer]);
+                    let line = peers[$peer].3.next_line().await.unwrap().expect("it has ended");
+                    eprintln!("{}: {line}", peers[$peer].0);
                     if $wanted(line.as_str()) {
                         break;
                     }
@@ -188,18 +187,17 @@ async fn three_chat_across_runtimes_and_leave_when_their_input_ends() {
             come == 2
         });
     }
-    peers[0].1.write_all("hello \u{7} all\n".as_bytes()).await.unwrap();
+    peers[0].2.write_all("hello \u{7} all\n".as_bytes()).await.unwrap();
     for peer in [1, 2] {
         until!(peer, |line: &str| line == "alice: hello   all");
     }
-    peers[2].1.write_all(b"hello alice\n").await.unwrap();
+    peers[2].2.write_all(b"hello alice\n").await.unwrap();
     until!(0, |line: &str| line == "carol: hello alice");
 
     // Its output stays open: it has something to say to the end.
-    let (mut alice, input, _output) = peers.remove(0);
+    let (_, mut alice, input, _output) = peers.remove(0);
     drop(input);
     assert!(timeout(LIMIT, alice.wait()).await.expect("it hangs").unwrap().success());
-    let names = ["bob", "carol"];
     for peer in [0, 1] {
         until!(peer, |line: &str| line == "* alice has gone: closed by the peer");
     }
@@ -233,4 +231,19 @@ async fn errors_are_told_with_what_they_are_about() {
         }
     }
     room.close().await;
+}
+
+#[test]
+fn each_is_short() {
+    let examples = [
+        include_str!("../src/chat.rs"),
+        include_str!("../src/speak.rs"),
+        include_str!("../src/listen.rs"),
+        include_str!("../src/send.rs"),
+        include_str!("../src/receive.rs"),
+    ];
+    for example in examples {
+        let lines = example.lines().count();
+        assert!(lines < 60, "{lines} lines: {}", example.lines().next().unwrap());
+    }
 }
