@@ -331,6 +331,12 @@ impl<R: Runtime> WebRtcTransport<R> {
         }
     }
 
+    /// How many calls wait for something, for tests.
+    #[cfg(any(test, feature = "conformance"))]
+    pub(crate) fn waiting(&self) -> usize {
+        self.handle.shared().lock().waiting()
+    }
+
     /// The events and the media that arrive, those that wait already included.
     pub fn events(&self) -> Events<R> {
         Events::new(self.handle.shared().clone())
