@@ -4,9 +4,8 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use rtcmesh_core::config::Config;
-use rtcmesh_core::media::DataMessage;
 use rtcmesh_core::transport::Event;
+use rtcmesh_core::{config::Config, media::DataMessage};
 use rtcmesh_runtime::{Runtime, TransportEvent, WebRtcTransport};
 
 use crate::progress::Progress;

@@ -11,8 +11,6 @@ use rtcmesh_runtime::{Runtime, WebRtcTransport};
 
 use crate::{Error, about, wait};
 
-/// What is sent at once: a frame of Opus.
-const PIECE: Duration = Duration::from_millis(20);
 /// How long to stay after the last word: no receiver holds audio back for longer (`max_jitter_buffer_ms`).
 const FAREWELL: Duration = Duration::from_millis(600);
 
@@ -36,13 +34,15 @@ pub async fn speak<R: Runtime>(config: Config, wav: &Path) -> Result<(), Error> 
     mesh.start().await?;
     wait(&mut events, |event| matches!(event, Event::Connected { .. })).await?;
 
+    // 20 ms at a time, a frame of Opus.
     let mut due = runtime.now();
     let piece = usize::from(channels) * (sample_rate / 50) as usize;
     for samples in samples.chunks(piece.max(1)) {
         runtime.sleep_until(due).await;
+        let length = samples.len() as f64 / f64::from(channels);
         let audio = AudioBuffer { samples: samples.into(), sample_rate, channels };
         mesh.broadcast(&RuntimeData::Audio(audio))?;
-        due += PIECE;
+        due += Duration::from_secs_f64(length / f64::from(sample_rate));
     }
     runtime.sleep_until(due + FAREWELL).await;
     mesh.shutdown().await;

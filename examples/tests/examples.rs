@@ -10,14 +10,18 @@ use std::time::Duration;
 use hound::{SampleFormat, WavReader, WavSpec, WavWriter};
 use rtcmesh_runtime::SignalingServerOptions;
 use rtcmesh_tokio::SignalingServer;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
 /// Far longer than anything here takes: only a program that hangs gets there.
 const LIMIT: Duration = Duration::from_secs(60);
 /// The programs: the same source on each runtime. Whoever meets in a test need not run on the same one.
-const PROGRAMS: [&str; 2] = [env!("CARGO_BIN_EXE_on-tokio"), env!("CARGO_BIN_EXE_on-threads")];
+const PROGRAMS: [&str; 3] = [
+    env!("CARGO_BIN_EXE_on-tokio"),
+    env!("CARGO_BIN_EXE_on-smol"),
+    env!("CARGO_BIN_EXE_on-threads"),
+];
 
 /// A signaling server, and a folder for files.
 struct Room {
@@ -132,7 +136,8 @@ async fn a_file_arrives_byte_for_byte_with_its_progress() {
         PROGRAMS.into_iter().flat_map(|program| [(program, 3_000_001), (program, 0)]).enumerate()
     {
         let (sent, received) = (room.file("sent"), room.file("received"));
-        let content: Vec<u8> = (0..size).map(|n: u32| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        let content: Vec<u8> =
+            (0..size).map(|n: u32| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
         std::fs::write(&sent, &content).unwrap();
         let receiver = start(room.peer(PROGRAMS[0], number, "a", &["receive", text(&received)]));
         let sender = start(room.peer(program, number, "b", &["send", text(&sent)]));
@@ -149,56 +154,66 @@ async fn a_file_arrives_byte_for_byte_with_its_progress() {
     room.close().await;
 }
 
+/// A chat, by its standard input and output.
+struct Chatter {
+    name: &'static str,
+    child: Child,
+    input: ChildStdin,
+    output: Lines<BufReader<ChildStdout>>,
+}
+
+impl Chatter {
+    fn new(name: &'static str, command: Command) -> Self {
+        let mut child = start(command);
+        let input = child.stdin.take().unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { name, child, input, output }
+    }
+
+    /// Reads what it prints, up to the line that is wanted.
+    async fn until(&mut self, mut wanted: impl FnMut(&str) -> bool) {
+        let read = async {
+            loop {
+                let line = self.output.next_line().await.unwrap().expect("it has ended");
+                eprintln!("{}: {line}", self.name);
+                if wanted(&line) {
+                    break;
+                }
+            }
+        };
+        timeout(LIMIT, read).await.expect("it was never said");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn three_chat_across_runtimes_and_leave_when_their_input_ends() {
     let room = Room::open("chat");
-    let names = ["alice", "bob", "carol"];
-    let mut peers = Vec::new();
-    for (name, program) in names.into_iter().zip(PROGRAMS.into_iter().cycle()) {
-        let mut child = start(room.peer(program, 0, name, &["chat"]));
-        let input = child.stdin.take().unwrap();
-        let output = BufReader::new(child.stdout.take().unwrap()).lines();
-        peers.push((child, input, output));
-    }
-    // A line, or all lines up to it.
-    macro_rules! until {
-        ($peer:expr, $wanted:expr) => {
-            timeout(LIMIT, async {
-                loop {
-                    let line = peers[$peer].2.next_line().await.unwrap().expect("it has ended");
-                    eprintln!("{}: {line}", names[$peer]);
-                    if $wanted(line.as_str()) {
-                        break;
-                    }
-                }
-            })
-            .await
-            .expect("it was never said")
-        };
-    }
-    for peer in 0..3 {
+    let chatter = |program, name| Chatter::new(name, room.peer(program, 0, name, &["chat"]));
+    let mut alice = chatter(PROGRAMS[0], "alice");
+    let mut bob = chatter(PROGRAMS[1], "bob");
+    let mut carol = chatter(PROGRAMS[2], "carol");
+    for chatter in [&mut alice, &mut bob, &mut carol] {
         let mut come = 0;
-        until!(peer, |line: &str| {
-            come += usize::from(line.ends_with("has come"));
-            come == 2
-        });
+        chatter
+            .until(|line| {
+                come += usize::from(line.ends_with("has come"));
+                come == 2
+            })
+            .await;
     }
-    peers[0].1.write_all("hello \u{7} all\n".as_bytes()).await.unwrap();
-    for peer in [1, 2] {
-        until!(peer, |line: &str| line == "alice: hello   all");
-    }
-    peers[2].1.write_all(b"hello alice\n").await.unwrap();
-    until!(0, |line: &str| line == "carol: hello alice");
+    alice.input.write_all("hello \u{7} all\n".as_bytes()).await.unwrap();
+    bob.until(|line| line == "alice: hello   all").await;
+    carol.until(|line| line == "alice: hello   all").await;
+    carol.input.write_all(b"hello alice\n").await.unwrap();
+    alice.until(|line| line == "carol: hello alice").await;
 
     // Its output stays open: it has something to say to the end.
-    let (mut alice, input, _output) = peers.remove(0);
+    let Chatter { mut child, input, output: _output, .. } = alice;
     drop(input);
-    assert!(timeout(LIMIT, alice.wait()).await.expect("it hangs").unwrap().success());
-    let names = ["bob", "carol"];
-    for peer in [0, 1] {
-        until!(peer, |line: &str| line == "* alice has gone: closed by the peer");
-    }
-    drop(peers);
+    assert!(timeout(LIMIT, child.wait()).await.expect("it hangs").unwrap().success());
+    bob.until(|line| line == "* alice has gone: closed by the peer").await;
+    carol.until(|line| line == "* alice has gone: closed by the peer").await;
+    drop((bob, carol));
     room.close().await;
 }
 
@@ -228,4 +243,19 @@ async fn errors_are_told_with_what_they_are_about() {
         }
     }
     room.close().await;
+}
+
+#[test]
+fn each_is_short() {
+    let examples = [
+        include_str!("../src/chat.rs"),
+        include_str!("../src/speak.rs"),
+        include_str!("../src/listen.rs"),
+        include_str!("../src/send.rs"),
+        include_str!("../src/receive.rs"),
+    ];
+    for example in examples {
+        let lines = example.lines().count();
+        assert!(lines < 60, "{lines} lines: {}", example.lines().next().unwrap());
+    }
 }
