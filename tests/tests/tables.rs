@@ -98,7 +98,7 @@ fn pairs(places: &[Place]) -> String {
     let [ms, direct, relayed, stun] = heads;
     let ends = |a: &str, b: &str| format!("{a:>13} {b:>13}");
     let head = ends("", "");
-    writeln!(table, "{head} {ms:>8} {direct:>7} {relayed:>8} {stun:>10}").unwrap();
+    writeln!(table, "{head} {ms:>8} {direct:>7} {relayed:>8} {stun:>10}").expect("text");
     let (mut all, mut met, mut punched) = (0, 0, 0);
     for (n, a) in places.iter().enumerate() {
         for b in &places[n..] {
@@ -112,10 +112,11 @@ fn pairs(places: &[Place]) -> String {
             (all, met, punched) =
                 (all + tries.len(), met + took.len(), punched + tries.len() * usize::from(hole));
             let (pair, hole) = (ends(&a.name(), &b.name()), if hole { "yes" } else { "no" });
-            writeln!(table, "{pair} {median:>8} {share:>7} {:>8} {hole:>10}", "").unwrap();
+            writeln!(table, "{pair} {median:>8} {share:>7} {:>8} {hole:>10}", "").expect("text");
         }
     }
-    writeln!(table, "\nof {all}: {met} direct, 0 relayed; with STUN {punched} direct").unwrap();
+    writeln!(table, "\nof {all}: {met} direct, 0 relayed; with STUN {punched} direct")
+        .expect("text");
     table
 }
 

@@ -201,7 +201,7 @@ impl Transport {
     #[must_use]
     #[inline]
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
-        let transmit = self.queues.transmits.pop_front()?;
+        let transmit = self.queues.poll_transmit()?;
         self.counts.datagrams_out += 1;
         if let Some(tape) = &self.tape {
             record::transmit(tape, &transmit);

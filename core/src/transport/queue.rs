@@ -25,6 +25,19 @@ const MERGE_FROM: usize = 4_096;
 /// Figures are only reported while fewer events than this wait: the next ones say more.
 const MAX_WITH_FIGURES: usize = 256;
 
+/// The room that an empty queue keeps at most, in bytes: of 128 datagrams.
+const MAX_SPARE: usize = 8 * 1024;
+
+/// Takes the first one out. A queue that has become long gives its room back once it is empty.
+#[inline]
+fn pop<T>(queue: &mut VecDeque<T>) -> Option<T> {
+    let first = queue.pop_front()?;
+    if queue.is_empty() && queue.capacity() * size_of::<T>() > MAX_SPARE {
+        *queue = VecDeque::new();
+    }
+    Some(first)
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Queues {
     pub(super) transmits: VecDeque<Transmit>,
@@ -93,7 +106,7 @@ impl Queues {
             let (media, data) = std::mem::take(&mut self.lagged);
             return Some(Event::Lagged { media, data });
         }
-        let event = self.events.pop_front()?;
+        let event = pop(&mut self.events)?;
         match &event {
             Event::Data { message, .. } => {
                 self.data -= 1;
@@ -112,7 +125,12 @@ impl Queues {
 
     #[inline]
     pub(super) fn poll_media(&mut self) -> Option<Media> {
-        self.media.pop_front()
+        pop(&mut self.media)
+    }
+
+    #[inline]
+    pub(super) fn poll_transmit(&mut self) -> Option<Transmit> {
+        pop(&mut self.transmits)
     }
 
     /// Whether the driver has something to fetch, and what.
@@ -145,6 +163,22 @@ mod tests {
 
     fn peer(n: usize) -> PeerId {
         PeerId::new(format!("p{n}")).unwrap()
+    }
+
+    #[test]
+    fn a_long_queue_gives_its_room_back_once_it_is_empty() {
+        let mut queues = Queues::default();
+        for n in 0..1_000 {
+            queues.event(Event::KeyframeRequested { peer: peer(n) });
+        }
+        while queues.poll_event().is_some() {
+            assert_eq!(queues.events.is_empty(), queues.events.capacity() == 0);
+        }
+        queues.event(Event::KeyframeRequested { peer: peer(0) });
+        assert!(
+            queues.poll_event().is_some() && queues.events.capacity() > 0,
+            "a short one keeps it"
+        );
     }
 
     fn data(text: &str) -> Event {

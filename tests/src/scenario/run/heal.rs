@@ -29,7 +29,7 @@ const FORGOTTEN_WITHIN: Duration = Duration::from_secs(180);
 
 /// What one that has ended, one that stays, and the signaling server may hold when all others have left, in bytes: one
 /// connection alone takes about 100,000.
-const HELD_BY_ENDED: usize = 32 * 1024;
+const HELD_BY_ENDED: usize = 64 * 1024;
 const HELD_BY_SURVIVOR: usize = 64 * 1024;
 const HELD_BY_SERVER: usize = 64 * 1024;
 
