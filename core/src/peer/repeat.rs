@@ -50,7 +50,8 @@ impl Repeats {
         for (kind, tsn) in chunks(packet) {
             if kind == DATA && self.highest.is_none_or(|highest| is_after(tsn, highest)) {
                 self.highest = Some(tsn);
-            } else if kind == DATA && self.data.as_ref().is_none_or(|data| data.is_covered(tsn)) {
+            } else if kind == DATA && self.data.as_ref().is_none_or(|data| !is_after(tsn, data.tsn))
+            {
                 self.data = waiting(tsn);
                 self.due = None;
             } else if kind == FORWARD_TSN {
