@@ -268,10 +268,9 @@ def interval(traces):
 
 def folders():
     """Each folder, and that of speech with discontinuous transmission in it."""
-    for folder in options.dirs:
-        yield folder
-        if (folder / "dtx").is_dir():
-            yield folder / "dtx"
+    for folder in (path for given in options.dirs for path in (given, given / "dtx")):
+        if (folder / "reference.wav").exists():
+            yield folder
 
 
 def main():
