@@ -2,13 +2,14 @@
 """Compares what was heard with its reference: PESQ (ITU-T P.862.2, wideband), an aligned mel distance and,
 where asked for, ViSQOL. See README.md beside this file, section "quality".
 
-    benches/quality.py DIR [--policies A,B] [--visqol N] [--jobs N] [--json]
+    benches/quality.py DIR... [--policies A,B] [--visqol N] [--jobs N] [--json]
 
-DIR is what the program `quality` wrote. The packages are installed into a virtual environment of their own,
+Each DIR is what the program `quality` wrote for one seed: several are pooled. The packages are installed into a virtual environment of their own,
 outside the repository: $RTCMESH_QUALITY_VENV, by default ~/.cache/rtcmesh-quality.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import subprocess
@@ -35,7 +36,7 @@ def inside_venv(packages):
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("dir", type=Path)
+    parser.add_argument("dirs", type=Path, nargs="+", metavar="DIR")
     parser.add_argument("--policies", default="neteq,rtcmesh", help="the first one is compared with")
     parser.add_argument("--model", default="", help="only traces whose names start so")
     parser.add_argument("--visqol", type=int, default=0, metavar="N", help="of every Nth segment; it is slow")
@@ -52,6 +53,7 @@ import numpy as np  # noqa: E402
 import soundfile  # noqa: E402
 from pesq import NoUtterancesError, pesq  # noqa: E402
 from scipy.signal import correlate, resample_poly  # noqa: E402
+from scipy.stats import t as student  # noqa: E402
 
 RATE = 16_000
 # What is searched for a sentence before and behind its place, in samples: playout starts at most so much
@@ -135,6 +137,11 @@ def aligned(reference, heard, group, by_words):
 WINDOW, HOP, BANDS = 512, 128, 40
 # How far a frame may lie off its place: a stretched sentence moves by some periods of the voice.
 REACH = 10
+# What belongs to the sentence before a pause, and to the one behind it: 300 and 100 ms.
+SETTLED, MARGIN = 3 * RATE // 10, RATE // 10
+# Not in the row "all": no models of the program `sync`, and all of the same kind.
+APART = ("outage100", "outage200", "outage400")
+LESS_IS_BETTER = ("mel", "pauses")
 
 
 def mel_filters():
@@ -177,9 +184,55 @@ def opinion(want, got):
         return 1.0
 
 
+def pause_spectrum(samples, pauses):
+    """The mean level of each mel band in the pauses, in dB: WINDOW samples at least are in each."""
+    frames = [
+        samples[at : at + WINDOW] * np.hanning(WINDOW)
+        for start, end in pauses
+        for at in range(start, min(end, len(samples)) - WINDOW + 1, HOP)
+    ]
+    if not frames:
+        return None
+    power = np.abs(np.fft.rfft(np.array(frames))) ** 2 @ MEL.T
+    return 10 * np.log10(power.mean(axis=0) + 1e-7)
+
+
+def pause_distance(reference, heard, group):
+    """The root mean square difference in dB, over bands, of the background between the sentences."""
+    ends = [
+        (end + place(reference, heard, start, end, -EARLY, LATE), end) for start, end in group[:-1]
+    ]
+    starts = [
+        (start + place(reference, heard, start, end, -EARLY, LATE), start) for start, end in group[1:]
+    ]
+    # The encoder's and the room's tails of a sentence are no background.
+    inner = [
+        [(end[which] + SETTLED, start[which] - MARGIN) for end, start in zip(ends, starts)]
+        for which in (0, 1)
+    ]
+    got, want = pause_spectrum(heard, inner[0]), pause_spectrum(reference, inner[1])
+    if got is None or want is None:
+        return None
+    return float(np.sqrt(np.mean((got - want) ** 2)))
+
+
 def scores(task):
+    """The scores of each segment of one file. What was scored before is not scored anew."""
     path, policy, groups = task
-    reference, heard = load(options.dir / "reference.wav"), load(path)
+    seen = hashlib.sha256(Path(__file__).read_bytes())
+    for file in (path.parent / "reference.wav", path):
+        seen.update(file.read_bytes())
+    seen.update(repr((groups, options.words, options.visqol)).encode())
+    cache = path.parent / f"{seen.hexdigest()[:32]}.scores"
+    if cache.exists():
+        return path, policy, json.loads(cache.read_text())
+    found = score(path, groups)
+    cache.write_text(json.dumps(found))
+    return path, policy, found
+
+
+def score(path, groups):
+    reference, heard = load(path.parent / "reference.wav"), load(path)
     heard = np.pad(heard, (0, max(0, len(reference) - len(heard)) + LATE))
     visqol = None
     if options.visqol:
@@ -191,38 +244,54 @@ def scores(task):
     for number, group in enumerate(groups):
         want, got = aligned(reference, heard, group, False)
         row = {"pesq": opinion(want, got), "mel": mel_distance(want, got)}
+        background = pause_distance(reference, heard, group)
+        if background is not None:
+            row["pauses"] = background
         if options.words:
             row["words"] = opinion(*aligned(reference, heard, group, True))
         if visqol and number % options.visqol == 0:
             row["visqol"] = visqol.measure_from_arrays(want, got, RATE).moslqo
         found.append(row)
-    return path.name, policy, found
+    return found
 
 
-def bootstrap(differences):
-    """The mean, and the bounds of its 95 % interval."""
-    values = np.asarray(differences)
-    random = np.random.default_rng(1)
-    means = values[random.integers(0, len(values), (2_000, len(values)))].mean(axis=1)
-    return float(values.mean()), *map(float, np.quantile(means, [0.025, 0.975]))
+def interval(traces):
+    """The mean of what each trace has in the mean, its standard error, and the bounds of its 95 % interval
+    by Student's t: segments of one trace share its network, and are no draws of their own. Of a single
+    trace the segments have to do."""
+    values = [np.mean(trace) for trace in traces] if len(traces) > 1 else traces[0]
+    mean, count = float(np.mean(values)), len(values)
+    error = float(np.std(values, ddof=1) / np.sqrt(count)) if count > 1 else 0.0
+    reach = error * float(student.ppf(0.975, max(count - 1, 1)))
+    return mean, error, mean - reach, mean + reach
+
+
+def folders():
+    """Each folder, and that of speech with discontinuous transmission in it."""
+    for folder in (path for given in options.dirs for path in (given, given / "dtx")):
+        if (folder / "reference.wav").exists():
+            yield folder
 
 
 def main():
     base, *others = options.policies.split(",")
-    length = soundfile.info(options.dir / "reference.wav").frames // 3
-    sentences = json.loads((options.dir / "sentences.json").read_text())
-    groups = segments([(start // 3, end // 3) for start, end in sentences], length)
-    tasks = [
-        (path, policy, groups)
-        for policy in (base, *others)
-        for path in sorted(options.dir.glob(f"{options.model}*_{policy}.wav"))
-    ]
+    tasks = []
+    for folder in folders():
+        length = soundfile.info(folder / "reference.wav").frames // 3
+        sentences = json.loads((folder / "sentences.json").read_text())
+        groups = segments([(start // 3, end // 3) for start, end in sentences], length)
+        tasks += [
+            (path, policy, groups)
+            for policy in (base, *others)
+            for path in sorted(folder.glob(f"{options.model}*_{policy}.wav"))
+        ]
     found = {}
     with ProcessPoolExecutor(options.jobs) as pool:
-        for name, policy, rows in pool.map(scores, tasks):
-            trace = name.removesuffix(f"_{policy}.wav")
-            found.setdefault(trace.split(".")[0], {}).setdefault(policy, []).extend(rows)
-    measures = ["pesq", "mel"] + (["words"] if options.words else []) + (["visqol"] if options.visqol else [])
+        for path, policy, rows in pool.map(scores, tasks):
+            trace = path.name.removesuffix(f"_{policy}.wav")
+            traces = found.setdefault(trace.split(".")[0], {}).setdefault((path.parent, trace), {})
+            traces[policy] = rows
+    measures = ["pesq", "mel", "pauses"] + (["words"] if options.words else []) + (["visqol"] if options.visqol else [])
     for other in others:
         for measure in measures:
             table(found, base, other, measure)
@@ -230,29 +299,36 @@ def main():
 
 def table(found, base, other, measure):
     if not options.json:
-        print(f"\n{measure:12}{base:>10}{other:>14}{'difference':>12}  (95 %)")
-    models, everything = {}, ([], [])
-    for model, policies in found.items():
-        pair = [[row[measure] for row in policies.get(name, []) if measure in row] for name in (base, other)]
-        if not pair[0] or len(pair[0]) != len(pair[1]):
-            continue
-        models[model] = pair
-        for all_of, values in zip(everything, pair):
-            all_of.extend(values)
-    models["all"] = everything
-    for model, (theirs, ours) in models.items():
-        mean, low, high = bootstrap(np.subtract(ours, theirs))
-        worse = high < 0 if measure != "mel" else low > 0
-        better = low > 0 if measure != "mel" else high < 0
+        print(f"\n{measure:12}traces{base:>9}{other:>14}{'difference':>12}  error  (95 %)")
+    models, everything = {}, []
+    for model, traces in found.items():
+        pairs = []
+        for policies in traces.values():
+            pair = [[row[measure] for row in policies.get(name, []) if measure in row] for name in (base, other)]
+            if pair[0] and len(pair[0]) == len(pair[1]):
+                pairs.append(pair)
+        if pairs:
+            models[model] = pairs
+        if model not in APART and not model.startswith("dtx"):
+            everything += pairs
+    if everything:
+        models["all"] = everything
+    for model, pairs in models.items():
+        theirs, ours = (float(np.mean([np.mean(pair[which]) for pair in pairs])) for which in (0, 1))
+        mean, error, low, high = interval([np.subtract(pair[1], pair[0]) for pair in pairs])
+        better, worse = low > 0, high < 0
+        if measure in LESS_IS_BETTER:
+            better, worse = worse, better
+        verdict = "better" if better else "WORSE" if worse else "same" if mean == 0 else "not worse"
         if options.json:
             row = {"table": "quality", "measure": measure, "model": model, "policy": other, "beside": base}
-            row |= {"ours": np.mean(ours), "theirs": np.mean(theirs), "difference": mean}
-            print(json.dumps(row | {"low": low, "high": high, "segments": len(ours)}))
+            row |= {"ours": ours, "theirs": theirs, "difference": mean, "error": error}
+            row |= {"low": low, "high": high, "traces": len(pairs), "verdict": verdict}
+            print(json.dumps(row))
         else:
-            mark = "  WORSE" if worse else "  better" if better else ""
             print(
-                f"{model:12}{np.mean(theirs):10.3f}{np.mean(ours):14.3f}{mean:12.3f}"
-                f"  ({low:+.3f} to {high:+.3f}){mark}"
+                f"{model:12}{len(pairs):6}{theirs:9.3f}{ours:14.3f}{mean:+12.3f}"
+                f"  {error:.3f}  ({low:+.3f} to {high:+.3f})  {verdict}"
             )
 
 

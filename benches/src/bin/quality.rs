@@ -40,6 +40,11 @@ struct Options {
     json: bool,
 }
 
+/// The models that discontinuous transmission is played over.
+const DTX_MODELS: [&str; 4] = ["lan", "gamma10", "loss5", "wifi"];
+/// Its pauses are longer by that, in seconds: the encoder sends on for 0.2 s.
+const DTX_PAUSE: f64 = 1.2;
+
 /// A policy: its name, and what plays a stream by it.
 type Entry = (&'static str, fn(&Trace, &Stream) -> Result<Heard, String>);
 
@@ -65,12 +70,6 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<(), String> {
-    let speech = Speech::make(&options.speech, f64::from(options.seconds), options.seed)?;
-    let stream = Stream::encode(&speech.samples, options.bitrate)?;
-    let folder = &options.out;
-    std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    write_wav(&folder.join("reference.wav"), &stream.reference)?;
-    write_json(&folder.join("sentences.json"), &json!(speech.sentences))?;
     if !options.json {
         println!(
             "{:14}{:14}{:>10}{:>11}{:>8}{:>11}",
@@ -78,11 +77,35 @@ fn run(options: &Options) -> Result<(), String> {
         );
     }
     let mut traces = models::traces(options.seed, options.seconds);
+    let of_dtx = traces
+        .iter()
+        .filter(|trace| DTX_MODELS.iter().any(|model| trace.name.split('/').next() == Some(model)));
+    let named = |trace: &Trace| Trace { name: format!("dtx-{}", trace.name), ..trace.clone() };
+    let of_dtx = of_dtx.map(named).collect();
     traces.extend(outage::traces(options.seed, options.seconds));
+    play(options, traces, &options.out, false)?;
+    play(options, of_dtx, &options.out.join("dtx"), true)
+}
+
+/// Plays speech as each trace brings it, and writes what is heard into `folder`; with `dtx` speech with longer
+/// pauses, in which nothing is sent.
+fn play(options: &Options, mut traces: Vec<Trace>, folder: &Path, dtx: bool) -> Result<(), String> {
+    traces.retain(|trace| trace.name.starts_with(&options.model));
+    if traces.is_empty() {
+        return Ok(());
+    }
+    let pause = if dtx { DTX_PAUSE } else { 0.0 };
+    let seconds = f64::from(options.seconds);
+    let speech = Speech::make(&options.speech, seconds, pause, options.seed)?;
+    let mut stream = Stream::encode(&speech.samples, options.bitrate, dtx)?;
+    if dtx {
+        // What is not sent should sound like what was there.
+        stream.reference = Stream::encode(&speech.samples, options.bitrate, false)?.reference;
+    }
+    std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    write_wav(&folder.join("reference.wav"), &stream.reference)?;
+    write_json(&folder.join("sentences.json"), &json!(speech.sentences))?;
     for trace in traces {
-        if !trace.name.starts_with(&options.model) {
-            continue;
-        }
         for (policy, play) in POLICIES {
             let heard = play(&trace, &stream)?;
             let file = format!("{}_{policy}.wav", trace.name.replace('/', "."));

@@ -43,8 +43,9 @@ fn run(trace: &Trace, stream: &Stream) -> Result<Heard, String> {
         pulls += 1;
         while let Some((n, at)) = coming.next_if(|(_, at)| *at <= now) {
             let Some(packet) = stream.packets.get(n) else { continue };
+            let Some(&Some(sequence)) = stream.sequences.get(n) else { continue };
             virtual_clock::set(Duration::from_secs_f64(at.max(0.0) / 1_000.0));
-            let header = RtpHeader::new(n as u16, (n * FRAME) as u32, 1, 96, false);
+            let header = RtpHeader::new(sequence as u16, (n * FRAME) as u32, 1, 96, false);
             let packet = AudioPacket::new(header, packet.clone(), 48_000, 1, 20);
             // A refused packet is one that is not heard.
             let _ = neteq.insert_packet(packet);

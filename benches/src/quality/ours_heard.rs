@@ -40,8 +40,9 @@ pub fn play(trace: &Trace, stream: &Stream, tuning: &PlayoutTuning) -> Result<He
         }
         pulls += 1;
         while let Some((n, arrived)) = coming.next_if(|(_, at)| *at <= now) {
+            let Some(&Some(sequence)) = stream.sequences.get(n) else { continue };
             buffer.insert(Packet {
-                sequence: (1 << 16) + n as u64,
+                sequence,
                 rtp: (n * FRAME) as u32,
                 duration: FRAME as u32,
                 dtx: false,

@@ -67,18 +67,18 @@ pub struct Speech {
 
 impl Speech {
     /// `seconds` of speech, from these WAV files, each being one sentence, or by espeak-ng where there
-    /// are none. The pauses, of 0.35 to 0.7 s, are drawn from `seed`.
+    /// are none. The pauses, of 0.35 to 0.7 s and `pause` seconds more, are drawn from `seed`.
     ///
     /// # Errors
     /// What could not be read or spoken.
-    pub fn make(files: &[PathBuf], seconds: f64, seed: u64) -> Result<Self, String> {
+    pub fn make(files: &[PathBuf], seconds: f64, pause: f64, seed: u64) -> Result<Self, String> {
         let mut rng = Rng::new(Seed::from_number(seed)).fork("speech");
         let mut found = Self::default();
         let length = (seconds * 48_000.0) as usize;
         let mut spoken: Vec<Vec<f32>> = Vec::new();
         let count = if files.is_empty() { SENTENCES.len() } else { files.len() };
         for number in 0.. {
-            found.pause(0.35 + 0.35 * rng.unit());
+            found.pause(pause + 0.35 + 0.35 * rng.unit());
             let at = number % count;
             if spoken.len() <= at {
                 let sentence = match files.get(at) {
