@@ -45,9 +45,11 @@ impl Policy for Adaptive {
 
     fn decide(&mut self, view: &View) -> Action {
         let delay = nanos(view.now - view.media) - self.target.fastest().unwrap_or(0);
+        let target = self.target.target();
         let at = Situation {
             delay,
-            target: self.target.target(),
+            target,
+            near: self.target.peak_below(target.saturating_add(nanos(PULL))),
             usual: self.target.usual(),
             ready: nanos(view.ready),
             gap: view.gap.map(nanos),

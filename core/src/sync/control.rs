@@ -14,6 +14,9 @@ pub struct Situation {
     pub delay: i64,
     /// How long that should be.
     pub target: i64,
+    /// How late the latest packet of the last seconds was that needed less than a piece beyond the target
+    /// ([`super::DelayTarget::peak_below`]): what is later is left to concealment, as the target says.
+    pub near: i64,
     /// How late packets often are ([`super::DelayTarget::usual`]).
     pub usual: i64,
     /// How much audio is there without a gap.
@@ -80,6 +83,7 @@ pub struct Control {
     grow_below: i64,
     shrink_above: i64,
     trim_below: i64,
+    keep_below: i64,
     hurry_above: i64,
     skip_above: i64,
     brink: i64,
@@ -92,6 +96,7 @@ impl Control {
             grow_below: nanos(tuning.grow_below),
             shrink_above: nanos(tuning.shrink_above),
             trim_below: nanos(tuning.trim_below),
+            keep_below: nanos(tuning.keep_below),
             hurry_above: nanos(tuning.hurry_above),
             skip_above: nanos(tuning.skip_above),
             brink: nanos(tuning.brink),
@@ -119,8 +124,11 @@ impl Control {
         if last && least <= self.brink && late >= at.usual.min(at.target).max(BRINK_FLOOR) {
             return Step::Grow { least };
         }
-        // Whole pieces beyond the target, and what is of no use.
-        let pieces = over.saturating_sub(self.shrink_above).div_euclid(wanted);
+        // A packet that is late by a nanosecond costs a whole piece: what let one in of late is kept.
+        let near = if at.target < self.keep_below { at.near.saturating_sub(at.target) } else { 0 };
+        let kept = near.max(self.shrink_above).max(0);
+        // Whole pieces beyond that, and what is of no use.
+        let pieces = over.saturating_sub(kept).div_euclid(wanted);
         let most = pieces.saturating_mul(wanted).saturating_add(spare).min(ready - wanted);
         if most > 0 {
             if over < self.trim_below && at.target < SMALL {

@@ -33,10 +33,13 @@ fn decisions_by_situation() {
     let shrink = |most, hurry| Step::Shrink { most: most * MS, hurry };
     let trim = |most| Step::Trim { most: most * MS };
     let conceal = |length| Step::Conceal { length: length * MS };
+    let near = |near: i64, at: Situation| Situation { near: near * MS, ..at };
     let table = [
         ("on target", at(40, 40, 40), Step::Play),
         ("a piece more than the target", at(50, 40, 40), shrink(10, false)),
         ("a piece more than a small target", at(30, 20, 20), trim(10)),
+        ("a piece more, of which some was needed", near(13, at(22, 12, 20)), Step::Play),
+        ("two pieces more, of which some was needed", near(16, at(33, 12, 30)), shrink(10, false)),
         ("two pieces more than that", at(40, 20, 30), shrink(20, false)),
         ("almost a piece more", at(49, 40, 40), Step::Play),
         ("what is of no use goes first", at(47, 40, 47), shrink(7, false)),
@@ -125,6 +128,7 @@ fn play(mut arrivals: Vec<(i64, i64)>, tuning: &PlayoutTuning) -> Story {
             let situation = Situation {
                 delay: now - media - target.fastest().unwrap_or(0),
                 target: target.target(),
+                near: target.peak_below(target.target() + PIECE),
                 usual: target.usual(),
                 ready: left + extra + run * FRAME,
                 gap: behind,
@@ -250,10 +254,10 @@ fn what_the_network_lost_is_concealed_and_no_more() {
 proptest! {
     #[test]
     fn any_situation_gets_a_step_that_makes_sense(
-        delay: i64, target: i64, usual: i64, ready: i64, gap: Option<i64>, concealed: i64, packet: i64,
-        wanted: i64,
+        delay: i64, target: i64, near: i64, usual: i64, ready: i64, gap: Option<i64>, concealed: i64,
+        packet: i64, wanted: i64,
     ) {
-        let situation = Situation { delay, target, usual, ready, gap, concealed, packet };
+        let situation = Situation { delay, target, near, usual, ready, gap, concealed, packet };
         match control().decide(&situation, wanted) {
             Step::Conceal { length } => prop_assert!((1..=wanted.max(1)).contains(&length)),
             Step::Skip => prop_assert!(gap.is_some()),

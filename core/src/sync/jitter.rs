@@ -149,6 +149,11 @@ impl<T> JitterBuffer<T> {
         self.target.as_ref().map_or(0, |target| target.usual())
     }
 
+    /// The latest of the packets of late that came less than `limit` late, in nanoseconds.
+    pub(super) fn peak_below(&self, limit: i64) -> i64 {
+        self.target.as_ref().map_or(0, |target| target.peak_below(limit))
+    }
+
     /// The fastest transit of late, in nanoseconds.
     pub(super) fn fastest(&self) -> Option<i64> {
         self.target.as_ref()?.fastest()

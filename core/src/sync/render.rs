@@ -371,9 +371,11 @@ impl AudioRenderer {
         outlook: &Outlook,
     ) -> Situation {
         let scale = source.buffer.scale;
+        let target = source.buffer.held();
         Situation {
             delay: self.delay(source, outlook),
-            target: source.buffer.held(),
+            target,
+            near: source.buffer.peak_below(target.saturating_add(nanos(PIECE))),
             usual: source.buffer.usual(),
             ready: scale.nanos(self.stretcher.waiting() as i64 + outlook.ready),
             gap: outlook.gap.map(|gap| scale.nanos(gap)),

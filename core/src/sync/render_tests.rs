@@ -172,6 +172,31 @@ fn on_a_local_network_the_delay_comes_down_to_a_few_milliseconds() {
 }
 
 #[test]
+fn what_is_a_little_late_every_few_seconds_is_waited_for() {
+    // Frames that are made up from 10 to 50 s, wherever the device asks between two packets.
+    let made_up = |tuning: PlayoutTuning| -> usize {
+        let of_phase = |phase: u64| {
+            let mut world = World::new(PlayoutConfig::adaptive(ms(50)).with_tuning(tuning));
+            let mut before = 0;
+            for n in 0..2_500 {
+                let late = if n % 350 == 349 { 5 } else { 0 };
+                world.arrive(ms(n * 20 + 2 * phase + late) + Duration::from_micros(500), n);
+                if n == 500 {
+                    before = world.concealed();
+                }
+            }
+            assert!(world.rendered.last().unwrap().delay < ms(30));
+            world.concealed() - before
+        };
+        (0..5).map(of_phase).sum()
+    };
+    let tuning = PlayoutTuning::rtcmesh();
+    let (waiting, without) =
+        (made_up(tuning), made_up(PlayoutTuning { keep_below: Duration::ZERO, ..tuning }));
+    assert!(waiting <= PULL && without >= 3 * PULL, "{waiting} and {without}");
+}
+
+#[test]
 fn a_lost_packet_is_made_up_and_what_follows_stays_in_time() {
     let mut world = World::new(PlayoutConfig::fixed(ms(50)));
     for n in (0..100).filter(|n| *n != 50) {

@@ -13,6 +13,9 @@ const INTERVAL: i64 = 200_000_000;
 const INTERVALS: usize = 5;
 /// And the most that [`DelayTarget::looking_back`] may take.
 const MOST_INTERVALS: usize = 10;
+/// The intervals of which [`DelayTarget::peak_below`] knows: 15 s. To make up 10 ms costs, by the loss price, as
+/// much as 10 ms of delay for 5.6 s; it is heard more than that.
+const WATCHED: usize = 75;
 /// If the fastest transit rises by so much, in nanoseconds, the route became longer: what was late by the shorter
 /// one was not late.
 const LONGER: i64 = 8_000_000;
@@ -68,6 +71,8 @@ pub struct DelayTarget {
     /// The peaks of the last intervals, as `fastest`: the slow histogram gets them when it is clear that the
     /// route has not become longer meanwhile.
     peaks: [Option<i64>; MOST_INTERVALS],
+    /// The peaks of the last [`WATCHED`] intervals in the same order; 0 where there was none.
+    watch: [i64; WATCHED],
     /// The highest RTP time.
     newest: i64,
     /// How many peaks were counted, up to [`WARM_UP`].
@@ -108,6 +113,7 @@ impl DelayTarget {
             interval: 0,
             peak: None,
             peaks: [None; MOST_INTERVALS],
+            watch: [0; WATCHED],
             newest: i64::MIN,
             watched: 0,
             target: start,
@@ -178,6 +184,13 @@ impl DelayTarget {
         self.usual.min(self.max)
     }
 
+    /// The largest of the peaks of the last 15 s that are below `limit`, in nanoseconds above
+    /// [`Self::fastest`], at least 0.
+    pub fn peak_below(&self, limit: i64) -> i64 {
+        let peaks = self.watch.iter().copied().chain(self.peak);
+        peaks.filter(|&peak| peak < limit).max().unwrap_or(0).max(0)
+    }
+
     /// The least transit of the last second (or two), in nanoseconds; `None` before the first packet.
     pub fn fastest(&self) -> Option<i64> {
         self.least
@@ -220,6 +233,10 @@ impl DelayTarget {
             self.fast.add(peak);
             self.watched = (self.watched + 1).min(WARM_UP);
         }
+        for ago in 1..=passed.min(WATCHED as i64) {
+            let place = (interval - ago).unsigned_abs() as usize % WATCHED;
+            self.watch[place] = if ago == passed { peak.unwrap_or(0) } else { 0 };
+        }
         let place = self.slot(self.interval);
         if let Some(old) = std::mem::replace(&mut self.peaks[place], peak) {
             self.slow.add(old);
@@ -239,7 +256,7 @@ impl DelayTarget {
             let longer = since.saturating_sub(before);
             if longer >= LONGER {
                 self.fast.lower(longer);
-                for peak in self.peaks.iter_mut().flatten() {
+                for peak in self.peaks.iter_mut().flatten().chain(&mut self.watch) {
                     *peak = peak.saturating_sub(longer).max(0);
                 }
             }

@@ -67,6 +67,24 @@ fn each_packet_overtaken_counts_by_itself() {
 }
 
 #[test]
+fn the_latest_below_a_limit_is_known_for_fifteen_seconds() {
+    let mut target = target(&PlayoutTuning::rtcmesh());
+    assert_eq!(target.peak_below(i64::MAX), 0);
+    // 3 ms, and 1 s later 40 ms.
+    let delays =
+        |n: i64| [(105, 3 * MS), (155, 40 * MS)].iter().find(|at| at.0 == n).map_or(0, |at| at.1);
+    let mut known = |from: i64, until: i64| {
+        feed(&mut target, from, (from..until).map(delays));
+        (target.peak_below(i64::MAX), target.peak_below(40 * MS), target.peak_below(3 * MS))
+    };
+    assert_eq!(known(0, 106), (3 * MS, 3 * MS, 0), "at once");
+    assert_eq!(known(106, 160), (40 * MS, 3 * MS, 0));
+    assert_eq!(known(160, 830), (40 * MS, 3 * MS, 0), "14.5 s after the first");
+    assert_eq!(known(830, 880), (40 * MS, 0, 0), "15.5 s after the first");
+    assert_eq!(known(880, 940), (0, 0, 0));
+}
+
+#[test]
 fn what_is_usual_is_exceeded_by_a_share_of_the_peaks() {
     let tuning = PlayoutTuning { brink_share: 0.3, ..PlayoutTuning::rtcmesh() };
     let mut target = target(&tuning);

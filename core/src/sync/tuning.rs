@@ -31,6 +31,9 @@ pub struct PlayoutTuning {
     /// Less than so far above a target below 30 ms it waits for a pause to do so: what is put in and taken out
     /// there while somebody speaks is heard, and wins next to nothing.
     pub trim_below: Duration,
+    /// Where the target is less than that, what the latest packet of the last seconds needed is kept beyond it
+    /// ([`super::Situation::near`]): there one that is a little late is heard more than the delay costs.
+    pub keep_below: Duration,
     /// So far above the target it goes faster without pauses.
     pub hurry_above: Duration,
     /// What is missing is skipped instead of concealed where the delay is so far above the target even without it.
@@ -56,6 +59,7 @@ impl PlayoutTuning {
             grow_below: Duration::from_millis(12),
             shrink_above: Duration::ZERO,
             trim_below: Duration::from_millis(20),
+            keep_below: Duration::from_millis(16),
             hurry_above: Duration::from_millis(40),
             skip_above: Duration::ZERO,
             brink: Duration::from_millis(15),
