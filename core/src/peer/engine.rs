@@ -187,7 +187,7 @@ impl DtlsProvider for CachedDtls {
         version: DtlsVersion,
         mtu: Option<usize>,
     ) -> Result<Box<dyn DtlsInstance>, CryptoError> {
-        Ok(Repeating::new(instance(self.config(mtu)?, certificate, now, version), now))
+        Ok(Repeating::around(instance(self.config(mtu)?, certificate, now, version), now))
     }
 }
 

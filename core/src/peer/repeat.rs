@@ -114,7 +114,7 @@ pub(super) struct Repeating {
 }
 
 impl Repeating {
-    pub(super) fn new(inner: Box<dyn DtlsInstance>, now: Instant) -> Box<dyn DtlsInstance> {
+    pub(super) fn around(inner: Box<dyn DtlsInstance>, now: Instant) -> Box<dyn DtlsInstance> {
         Box::new(Self { inner, repeats: Repeats::default(), born: now })
     }
 }
@@ -224,7 +224,7 @@ mod tests {
         for n in 1..3 {
             let at = now + MAX_PAUSE * n;
             assert!(due(&mut repeats, at - Duration::from_millis(1)).is_empty());
-            assert_eq!(due(&mut repeats, at), [oldest.clone()]);
+            assert_eq!(due(&mut repeats, at), std::slice::from_ref(&oldest));
         }
         repeats.received(&packet(&[(DATA, 5), (SACK, u32::MAX - 1)]));
         assert!(repeats.waits());

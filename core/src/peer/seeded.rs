@@ -90,7 +90,7 @@ impl DtlsProvider for SeededDtls {
         version: DtlsVersion,
         mtu: Option<usize>,
     ) -> Result<Box<dyn DtlsInstance>, CryptoError> {
-        Ok(Repeating::new(self.bare(certificate, now, version, mtu)?, now))
+        Ok(Repeating::around(self.bare(certificate, now, version, mtu)?, now))
     }
 }
 

@@ -166,7 +166,7 @@ impl DtlsProvider for Tapped {
     ) -> Result<Box<dyn DtlsInstance>, CryptoError> {
         let inner = SEEDED.bare(certificate, now, version, mtu)?;
         // Whoever repeats packets does it in front of the tap, which is to know of all records.
-        Ok(Repeating::new(Box::new(TappedDtls { inner, pending: VecDeque::new() }), now))
+        Ok(Repeating::around(Box::new(TappedDtls { inner, pending: VecDeque::new() }), now))
     }
 }
 
