@@ -117,3 +117,74 @@ impl SegmentOffload {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOOPBACK: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+    fn socket() -> UdpSocket {
+        UdpSocket::bind((LOOPBACK, 0)).unwrap()
+    }
+
+    /// Ten of 1,200 bytes and a shorter one, no two alike.
+    fn train() -> Vec<Vec<u8>> {
+        (0..11).map(|n| vec![n; if n < 10 { 1200 } else { 700 }]).collect()
+    }
+
+    #[test]
+    fn a_train_arrives_as_the_datagrams_that_it_is_made_of() {
+        let (near, far) = (socket(), socket());
+        let mut offload = SegmentOffload::new(LOOPBACK);
+        if offload.max_segments() == 1 {
+            assert!(!cfg!(target_os = "linux"), "Linux has had it since 4.18");
+            return;
+        }
+        let to = far.local_addr().unwrap();
+        offload.send(&near, to, 1200, &train().concat()).unwrap();
+        let mut buffer = [0; 2048];
+        for datagram in train() {
+            let (length, remote) = far.recv_from(&mut buffer).unwrap();
+            assert_eq!(remote, near.local_addr().unwrap());
+            assert!(buffer[..length] == datagram, "datagram {}", datagram[0]);
+        }
+    }
+
+    #[test]
+    fn what_the_system_coalesced_is_told_apart() {
+        let (near, far) = (socket(), socket());
+        let (mut sender, mut receiver) =
+            (SegmentOffload::new(LOOPBACK), SegmentOffload::new(LOOPBACK));
+        if !receiver.coalesce(&far) {
+            assert!(!cfg!(target_os = "linux"), "Linux has had it since 5.0");
+            return;
+        }
+        let to = far.local_addr().unwrap();
+        sender.send(&near, to, 1200, &train().concat()).unwrap();
+        // Single ones and empty ones as well.
+        near.send_to(&[99], to).unwrap();
+        near.send_to(&[], to).unwrap();
+        let mut expected = train();
+        expected.extend([vec![99], Vec::new()]);
+        let (mut got, mut calls) = (Vec::new(), 0);
+        let mut buffer = vec![0; 65_535];
+        while got.len() < expected.len() {
+            match receiver.receive(&far, &mut buffer) {
+                Ok(received) => {
+                    calls += 1;
+                    assert_eq!(received.remote, near.local_addr().unwrap());
+                    let bytes = &buffer[..received.length];
+                    got.extend(bytes.chunks(received.segment.max(1)).map(<[u8]>::to_vec));
+                    if bytes.is_empty() {
+                        got.push(Vec::new());
+                    }
+                }
+                // It was made non-blocking.
+                Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+            }
+        }
+        assert!(got == expected, "other datagrams than were sent");
+        assert_eq!(calls, 3, "nothing was coalesced");
+    }
+}
