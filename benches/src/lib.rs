@@ -12,6 +12,7 @@ pub mod mesh;
 pub mod ours;
 pub mod packet;
 pub mod quality;
+pub mod recording;
 pub mod stretch;
 pub mod sync;
 pub mod talk;

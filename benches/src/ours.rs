@@ -46,11 +46,20 @@ impl Star {
     /// # Panics
     /// Where they do not become connected.
     pub fn connected(receivers: usize, video: bool) -> Self {
+        Self::prepared(receivers, video, |_| ())
+    }
+
+    /// The same; `prepare` is called with each transport before its start.
+    ///
+    /// # Panics
+    /// Where they do not become connected.
+    pub fn prepared(receivers: usize, video: bool, prepare: impl FnMut(&mut Transport)) -> Self {
         let mut world = World::new(7);
         world.add(config(0, video));
         for receiver in 1..=receivers {
             world.add(config(receiver, video).connect(ConnectMode::Manual));
         }
+        world.hosts.iter_mut().map(|host| &mut host.transport).for_each(prepare);
         world.start_all();
         assert!(world.run_until(|world| channels(world, 0) == receivers * CHANNELS));
         let all = |world: &World| (1..=receivers).all(|host| channels(world, host) == CHANNELS);

@@ -54,8 +54,12 @@ fn gap(length: Duration, batch: u32) -> Duration {
 impl Link {
     /// A connected one. `playout`: received audio goes through our jitter buffer.
     pub fn new(kind: Kind, playout: bool) -> Self {
+        Self::with(kind, playout, Star::connected(1, kind == Kind::Video))
+    }
+
+    /// A connected one of these two.
+    pub(crate) fn with(kind: Kind, playout: bool, mut ours: Star) -> Self {
         let video = kind == Kind::Video;
-        let mut ours = Star::connected(1, video);
         if !playout {
             ours.receiver().bypass_playout();
         }

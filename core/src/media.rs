@@ -100,6 +100,10 @@ impl DataMessage {
     /// The largest message, in bytes: 16 MB.
     pub const MAX_SIZE: usize = 16 * 1024 * 1024;
 
+    /// The largest message that needs no fragments, in bytes. Reliable messages up to this size, the empty
+    /// one excepted, keep their order among each other; larger ones may arrive after those sent behind them.
+    pub const MAX_UNFRAGMENTED: usize = 16 * 1024 - 13;
+
     /// Its size in bytes, of JSON the memory that it takes at least.
     pub fn size(&self) -> usize {
         match self {

@@ -3,4 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 
+// What has failed once fails again.
+rtcmesh_sim::interpose!();
+
 fuzz_target!(|data: &[u8]| rtcmesh_sim::scenario::hostile_mesh(data));

@@ -18,3 +18,8 @@ fn on_the_executor_of_async_std() {
     let runtime = SmolRuntime::spawning(|task| drop(async_std::task::spawn(task)));
     async_std::task::block_on(conformance::check(runtime));
 }
+
+#[test]
+fn with_a_driver_on_a_thread_of_its_own() {
+    smol::block_on(conformance::check_on_a_thread(SmolRuntime::new()));
+}

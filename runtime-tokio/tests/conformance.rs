@@ -13,6 +13,11 @@ async fn on_two_threads() {
     conformance::check(TokioRuntime::current().unwrap()).await;
 }
 
+#[tokio::test]
+async fn with_a_driver_on_a_thread_outside_of_the_runtime() {
+    conformance::check_on_a_thread(TokioRuntime::current().unwrap()).await;
+}
+
 #[test]
 fn outside_of_a_runtime_is_an_error() {
     assert!(TokioRuntime::current().is_err());

@@ -1,7 +1,7 @@
 //! The async driver of rtcmesh, written once for every runtime.
 
 pub mod api;
-#[cfg(feature = "conformance")]
+#[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod dial;
 mod offload;

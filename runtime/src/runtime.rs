@@ -4,7 +4,7 @@
 //! per wait. Each socket is polled by one task at a time: an implementation needs to remember one
 //! waker for reading and one for writing, the latest of each.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
@@ -35,6 +35,12 @@ pub trait Runtime: Clone + Send + Sync + 'static {
 
     /// A timer that fires at `at`.
     fn timer(&self, at: Instant) -> Self::Timer;
+
+    /// Waits until `at`; an instant in the past is over at once.
+    fn sleep_until(&self, at: Instant) -> impl Future<Output = ()> + Send + 'static {
+        let mut timer = self.timer(at);
+        async move { poll_fn(|cx| timer.poll(cx)).await }
+    }
 
     /// Runs `task` to its end, independently of the caller.
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static);

@@ -56,3 +56,29 @@ async fn a_call_that_comes_too_late_leaves_the_running_recording_whole() {
     std::fs::remove_file(&path).unwrap();
     transport.shutdown().await;
 }
+
+#[tokio::test]
+async fn a_file_that_cannot_be_made_takes_no_recording() {
+    let options = RecordOptions::default();
+    let transport = transport();
+    let nowhere = path("no-such-folder").join("file");
+    let error = transport.record_to(&nowhere, &options).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    let path = path("second");
+    transport.record_to(&path, &options).unwrap().finish().unwrap();
+    assert!(!std::fs::read(&path).unwrap().is_empty());
+    std::fs::remove_file(&path).unwrap();
+}
+
+#[tokio::test]
+async fn a_refused_recording_leaves_no_file_behind() {
+    let (first, second) = (path("once"), path("twice"));
+    let options = RecordOptions::default();
+    let transport = transport();
+    let recording = transport.record_to(&first, &options).unwrap();
+    let error = transport.record_to(&second, &options).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(!second.exists());
+    recording.finish().unwrap();
+    std::fs::remove_file(&first).unwrap();
+}

@@ -84,6 +84,8 @@ pub struct Digest {
     log: Vec<Entry>,
     capacity: usize,
     text: String,
+    /// The parts of one record, hashed at once: many small updates cost more than what they hash.
+    parts: Vec<u8>,
 }
 
 /// One record of the log, by its hash.
@@ -110,7 +112,8 @@ impl Digest {
         // What is digested, and by which version of this file.
         all.update(b"rtcmesh world 2");
         all.update([mode as u8]);
-        Self { mode, all, records: 0, log: Vec::new(), capacity, text: String::new() }
+        let (log, text, parts) = (Vec::new(), String::new(), Vec::new());
+        Self { mode, all, records: 0, log, capacity, text, parts }
     }
 
     /// What counts.
@@ -128,12 +131,8 @@ impl Digest {
     /// Something happened at a virtual time since the start, at the host with this number.
     pub fn record(&mut self, at: Duration, host: usize, record: Record<'_>) {
         self.records += 1;
-        let logged = self.log.len() < self.capacity;
-        let mut parts = Parts {
-            all: &mut self.all,
-            one: logged.then(Sha256::new),
-            bytes: self.mode == Mode::Bytes,
-        };
+        self.parts.clear();
+        let mut parts = Parts { all: &mut self.parts, bytes: self.mode == Mode::Bytes };
         let kind = record.kind();
         parts.number(at.as_nanos() as u64);
         parts.number(host as u64);
@@ -157,9 +156,10 @@ impl Digest {
                 parts.text(&self.text);
             }
         }
-        if let Some(one) = parts.one {
+        self.all.update(&self.parts);
+        if self.log.len() < self.capacity {
             let mut hash = [0; 8];
-            hash.copy_from_slice(&one.finalize()[..8]);
+            hash.copy_from_slice(&Sha256::digest(&self.parts)[..8]);
             self.log.push(Entry { at, host: host as u64, kind, hash });
         }
     }
@@ -272,17 +272,13 @@ fn media_parts(parts: &mut Parts<'_>, text: &mut String, media: &Media, start: I
 
 /// Where the parts of one record go, each after its length: no two records give the same bytes.
 struct Parts<'a> {
-    all: &'a mut Sha256,
-    one: Option<Sha256>,
+    all: &'a mut Vec<u8>,
     bytes: bool,
 }
 
 impl Parts<'_> {
     fn raw(&mut self, bytes: &[u8]) {
-        self.all.update(bytes);
-        if let Some(one) = &mut self.one {
-            one.update(bytes);
-        }
+        self.all.extend_from_slice(bytes);
     }
 
     fn number(&mut self, number: u64) {

@@ -16,8 +16,33 @@ use crate::net::{Access, LinkConfig, Preset, SiteId};
 pub struct Setup {
     /// How it is attached to the network. The default: a public address, and nothing in its way.
     pub attachment: Attachment,
+    /// Which versions of IP it has.
+    pub family: Family,
     /// How its clocks differ from the world's.
     pub clock: ClockError,
+}
+
+/// Which versions of IP a host has at a place. Signaling is reached with each (as through NAT64).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Family {
+    /// IPv4.
+    #[default]
+    V4,
+    /// Both.
+    Dual,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    pub(crate) const fn has_v4(self) -> bool {
+        !matches!(self, Self::V6)
+    }
+
+    pub(crate) const fn has_v6(self) -> bool {
+        !matches!(self, Self::V4)
+    }
 }
 
 /// How a host is attached to the network.
@@ -50,6 +75,13 @@ impl Setup {
     #[must_use]
     pub fn at(site: SiteId, access: Access) -> Self {
         Self { attachment: Attachment::At(site, Box::new(access)), ..Self::default() }
+    }
+
+    /// With these versions of IP.
+    #[must_use]
+    pub const fn family(mut self, family: Family) -> Self {
+        self.family = family;
+        self
     }
 
     /// With clocks that differ from the world's.
@@ -87,6 +119,39 @@ pub struct Host {
     pub(crate) incarnation: u32,
     /// When the transport wants to be called, by the world's time.
     pub(crate) due: Option<Duration>,
+    /// When each of the events was fetched, where that is kept.
+    pub(crate) times: Vec<Duration>,
+    pub(crate) wakes: Wakes,
+}
+
+/// So many calls for a deadline within [`Wakes::WINDOW`] are more than any machine needs: its deadlines creep.
+const MAX_WAKES: u32 = 20_000;
+
+/// How often a machine was called of late because it had asked to be.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Wakes {
+    since: Duration,
+    count: u32,
+}
+
+impl Wakes {
+    const WINDOW: Duration = Duration::from_millis(1);
+
+    /// It is called once more.
+    ///
+    /// # Panics
+    /// Where time hardly goes on between its calls.
+    pub(crate) fn count(&mut self, now: Duration, node: usize) {
+        if now > self.since + Self::WINDOW {
+            *self = Self { since: now, count: 0 };
+        }
+        self.count += 1;
+        let Self { since, count } = *self;
+        assert!(
+            count < MAX_WAKES,
+            "host {node} in the network spins: {count} calls since {since:?}"
+        );
+    }
 }
 
 /// The first port that a host gives out: the first of the dynamic ones (RFC 6335, section 6), rounded.
@@ -110,6 +175,8 @@ impl Host {
             crashed: false,
             incarnation: 0,
             due: None,
+            times: Vec::new(),
+            wakes: Wakes::default(),
         }
     }
 

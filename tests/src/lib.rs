@@ -33,8 +33,8 @@ mod world;
 
 pub use clock::ClockError;
 pub use digest::{Digest, Mode, Record};
-pub use host::{Attachment, Host, Setup};
+pub use host::{Attachment, Family, Host, Setup};
 pub use hostile::hostile_datagrams;
 pub use interpose::isolated;
 pub use node::Node;
-pub use world::World;
+pub use world::{Held, World};

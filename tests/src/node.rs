@@ -24,38 +24,33 @@ pub trait Node: fmt::Debug {
     fn poll_transmit(&mut self) -> Option<Outgoing>;
 }
 
-impl Node for StunServer {
-    fn handle_datagram(&mut self, now: Duration, to: SocketAddr, from: SocketAddr, payload: &[u8]) {
-        Self::handle_datagram(self, now, to, from, payload);
-    }
+/// The servers have the verbs as their own.
+macro_rules! server {
+    ($($server:ty)*) => {
+        $(impl Node for $server {
+            fn handle_datagram(
+                &mut self,
+                now: Duration,
+                to: SocketAddr,
+                from: SocketAddr,
+                payload: &[u8],
+            ) {
+                Self::handle_datagram(self, now, to, from, payload);
+            }
 
-    fn handle_timeout(&mut self, now: Duration) {
-        Self::handle_timeout(self, now);
-    }
+            fn handle_timeout(&mut self, now: Duration) {
+                Self::handle_timeout(self, now);
+            }
 
-    fn poll_timeout(&self) -> Option<Duration> {
-        Self::poll_timeout(self)
-    }
+            fn poll_timeout(&self) -> Option<Duration> {
+                Self::poll_timeout(self)
+            }
 
-    fn poll_transmit(&mut self) -> Option<Outgoing> {
-        Self::poll_transmit(self)
-    }
+            fn poll_transmit(&mut self) -> Option<Outgoing> {
+                Self::poll_transmit(self)
+            }
+        })*
+    };
 }
 
-impl Node for TurnServer {
-    fn handle_datagram(&mut self, now: Duration, to: SocketAddr, from: SocketAddr, payload: &[u8]) {
-        Self::handle_datagram(self, now, to, from, payload);
-    }
-
-    fn handle_timeout(&mut self, now: Duration) {
-        Self::handle_timeout(self, now);
-    }
-
-    fn poll_timeout(&self) -> Option<Duration> {
-        Self::poll_timeout(self)
-    }
-
-    fn poll_transmit(&mut self) -> Option<Outgoing> {
-        Self::poll_transmit(self)
-    }
-}
+server!(StunServer TurnServer);

@@ -13,7 +13,7 @@ use rtcmesh_core::rng::Seed;
 use rtcmesh_core::transport::Event;
 use rtcmesh_sim::net::stun::{BINDING, Builder, Class, Message, attribute};
 use rtcmesh_sim::net::{Outgoing, Preset, StunServer, TurnConfig, TurnServer};
-use rtcmesh_sim::{Node, Setup, World};
+use rtcmesh_sim::{Family, Node, Setup, World};
 
 /// Asks a STUN server each second for its mapped address.
 #[derive(Debug)]
@@ -162,6 +162,57 @@ fn an_interface_that_comes_while_connected_takes_over_too() {
     goes_on_without_the_first(world, first, second);
 }
 
+/// Two hosts with these versions of IP, started: at public addresses, or each at a home of its own.
+fn of_families(homes: bool, families: [Family; 2]) -> World {
+    let mut world = World::new(7);
+    for (name, family) in ["p0", "p1"].into_iter().zip(families) {
+        let setup = if homes { Setup::preset(Preset::HomeWifi) } else { Setup::default() };
+        world.add_with(automatic(name), &setup.family(family));
+    }
+    world.start_all();
+    world
+}
+
+#[test]
+fn a_version_of_ip_in_common_is_what_connects() {
+    use Family::{Dual, V4, V6};
+    // Homes let answers in alone over IPv6, and nothing over IPv4 without help.
+    let cases = [
+        (false, [V6, V6], true),
+        (false, [V6, Dual], true),
+        (false, [Dual, V4], true),
+        (false, [V4, V6], false),
+        (true, [Dual, Dual], true),
+        (true, [V6, Dual], true),
+        (true, [Dual, V4], false),
+    ];
+    for (homes, families, connects) in cases {
+        let mut world = of_families(homes, families);
+        let [a, b] = [0, 1].map(|host| world.network_number(host));
+        assert_eq!(world.network().can_reach_directly(a, b), connects, "{homes} {families:?}");
+        let met = world.run_until_or(Duration::from_secs(20), World::all_connected);
+        assert_eq!(met, connects, "{homes} {families:?}");
+    }
+}
+
+#[test]
+fn one_interface_of_two_goes_down_and_comes_back() {
+    let mut world = World::new(8);
+    world.add_with(automatic("p0"), &Setup::preset(Preset::HomeWifi));
+    world.add(automatic("p1"));
+    let second = world.add_interface(0, &Setup::preset(Preset::Cellular));
+    world.start_all();
+    assert!(world.run_until(World::all_connected));
+    channels_open(&mut world);
+    world.set_interfaces_up(0, |address| address == second);
+    assert!(hears(&mut world, "over the second"));
+    let up: Vec<IpAddr> = world.network().interfaces(world.network_number(0)).collect();
+    assert_eq!(up, [second]);
+    world.set_interfaces_up(0, |_| true);
+    assert!(hears(&mut world, "over either"));
+    assert_eq!(world.network().interfaces(world.network_number(0)).count(), 2);
+}
+
 /// Always has something to send, from an address that it does not have.
 #[derive(Debug)]
 struct Endless;
@@ -185,4 +236,32 @@ impl Node for Endless {
 #[should_panic(expected = "poll_transmit of host 1 in the network never ends")]
 fn a_machine_that_always_sends_ends_the_world_and_is_named() {
     World::new(5).add_node(&Setup::default(), |_| Box::new(Endless));
+}
+
+/// Wants to be called again a nanosecond after each call.
+#[derive(Debug)]
+struct Creeping(Duration);
+
+impl Node for Creeping {
+    fn handle_datagram(&mut self, _: Duration, _: SocketAddr, _: SocketAddr, _: &[u8]) {}
+
+    fn handle_timeout(&mut self, now: Duration) {
+        self.0 = now + Duration::from_nanos(1);
+    }
+
+    fn poll_timeout(&self) -> Option<Duration> {
+        Some(self.0)
+    }
+
+    fn poll_transmit(&mut self) -> Option<Outgoing> {
+        None
+    }
+}
+
+#[test]
+#[should_panic(expected = "host 1 in the network spins")]
+fn a_machine_whose_deadlines_creep_ends_the_world_and_is_named() {
+    let mut world = World::new(6);
+    world.add_node(&Setup::default(), |_| Box::new(Creeping(Duration::ZERO)));
+    world.run(Duration::from_secs(1));
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rtcmesh_core::config::Config;
 use rtcmesh_core::media::{AudioBuffer, RuntimeData};
 use rtcmesh_core::transport::{Event, PeerState};
-use rtcmesh_sim::net::Preset;
+use rtcmesh_sim::net::{Access, Behaviour, NatConfig, Preset};
 use rtcmesh_sim::{Setup, World, interpose, isolated};
 
 rtcmesh_sim::interpose!();
@@ -20,11 +20,50 @@ fn config(name: &str) -> Config {
     Config::new(World::URL).peer_id(name)
 }
 
-/// A world with two peers, started; `None`: at a public address.
-fn pair(seed: u64, places: [Option<Preset>; 2]) -> World {
+/// Where one of a pair is.
+#[derive(Clone)]
+enum Place {
+    Public,
+    Preset(Preset),
+    /// At a place of its own behind this NAT, over perfect links.
+    Behind(NatConfig),
+}
+
+impl Place {
+    fn setup(&self, world: &mut World) -> Setup {
+        match self {
+            Self::Public => Setup::default(),
+            Self::Preset(preset) => Setup::preset(*preset),
+            Self::Behind(nat) => {
+                let site = world.network_mut().add_site(std::slice::from_ref(nat));
+                Setup::at(site, Access::default())
+            }
+        }
+    }
+
+    fn name(&self) -> String {
+        match self {
+            Self::Public => "public".to_owned(),
+            Self::Preset(preset) => preset.to_string(),
+            Self::Behind(nat) => format!("{}/{}", short(nat.mapping), short(nat.filtering)),
+        }
+    }
+}
+
+/// RFC 4787's words (sections 4.1 and 5) by their first letters.
+fn short(behaviour: Behaviour) -> &'static str {
+    match behaviour {
+        Behaviour::EndpointIndependent => "EI",
+        Behaviour::AddressDependent => "AD",
+        Behaviour::AddressAndPortDependent => "APD",
+    }
+}
+
+/// A world with two peers, started.
+fn pair(seed: u64, places: [&Place; 2]) -> World {
     let mut world = World::new(seed);
     for (name, place) in ["a", "b"].into_iter().zip(places) {
-        let setup = place.map_or_else(Setup::default, Setup::preset);
+        let setup = place.setup(&mut world);
         world.add_with(config(name), &setup);
     }
     world.start_all();
@@ -35,51 +74,79 @@ fn both(world: &World) -> bool {
     world.connected(0, 1) && world.connected(1, 0)
 }
 
-/// From the start of both until both are connected, in milliseconds.
-fn connects(places: [Option<Preset>; 2]) -> Option<u128> {
-    isolated(1, || {
-        let mut world = pair(1, places);
-        world.run_until_or(Duration::from_secs(20), both).then(|| world.elapsed().as_millis())
+/// From the start of both until both are connected, in milliseconds; and whether there is a path once STUN is used.
+fn connects(seed: u64, places: [&Place; 2]) -> (Option<u128>, bool) {
+    isolated(seed, || {
+        let mut world = pair(seed, places);
+        let took = world.run_until_or(Duration::from_secs(20), both);
+        let [a, b] = [0, 1].map(|host| world.network_number(host));
+        let punched = world.network().can_reach_directly_with_stun(a, b);
+        (took.then(|| world.elapsed().as_millis()), punched)
     })
 }
 
-fn places() -> impl Iterator<Item = Option<Preset>> {
-    std::iter::once(None).chain(Preset::ALL.map(Some))
-}
+/// Each pair of these is made so often with each of them in either role: the greater id calls.
+const SEEDS: [u64; 2] = [1, 2];
 
-fn name(place: Option<Preset>) -> &'static str {
-    place.map_or("public", Preset::name)
+/// A row for each pair.
+fn pairs(places: &[Place]) -> String {
+    let mut table = String::from(
+        "ms: from the start until both are connected, median; direct: the share that does, in %; relayed: the share \
+         that does over a relay, which is not there yet; with STUN: whether the model sees a path by hole punching\n\n",
+    );
+    let heads = ["ms", "direct", "relayed", "with STUN"];
+    let [ms, direct, relayed, stun] = heads;
+    let ends = |a: &str, b: &str| format!("{a:>13} {b:>13}");
+    let head = ends("", "");
+    writeln!(table, "{head} {ms:>8} {direct:>7} {relayed:>8} {stun:>10}").unwrap();
+    let (mut all, mut met, mut punched) = (0, 0, 0);
+    for (n, a) in places.iter().enumerate() {
+        for b in &places[n..] {
+            let roles = SEEDS.into_iter().flat_map(|seed| [(seed, [a, b]), (seed, [b, a])]);
+            let tries: Vec<_> = roles.map(|(seed, places)| connects(seed, places)).collect();
+            let mut took: Vec<u128> = tries.iter().filter_map(|(took, _)| *took).collect();
+            took.sort_unstable();
+            let median = took.get(took.len() / 2).map_or("-".to_owned(), u128::to_string);
+            let share = took.len() * 100 / tries.len();
+            let hole = tries.iter().all(|(_, punched)| *punched);
+            (all, met, punched) =
+                (all + tries.len(), met + took.len(), punched + tries.len() * usize::from(hole));
+            let (pair, hole) = (ends(&a.name(), &b.name()), if hole { "yes" } else { "no" });
+            writeln!(table, "{pair} {median:>8} {share:>7} {:>8} {hole:>10}", "").unwrap();
+        }
+    }
+    writeln!(table, "\nof {all}: {met} direct, 0 relayed; with STUN {punched} direct").unwrap();
+    table
 }
 
 #[test]
-fn time_to_connect_and_share_of_pairs() {
+fn time_to_connect_and_share_of_pairs_per_nat() {
     if !exact() {
         return;
     }
-    let mut table = String::from("ms from start until both are connected; -: no direct path\n\n");
-    let names: Vec<&str> = places().map(name).collect();
-    writeln!(table, "{:>14}  {}", "", names.iter().map(|n| format!("{n:>13}")).collect::<String>())
-        .unwrap();
-    let (mut pairs, mut direct) = (0, 0);
-    for a in places() {
-        let mut row = format!("{:>14}  ", name(a));
-        for b in places() {
-            let took = connects([a, b]);
-            pairs += 1;
-            direct += usize::from(took.is_some());
-            write!(row, "{:>13}", took.map_or("-".to_owned(), |ms| ms.to_string())).unwrap();
+    let mut places = vec![Place::Public];
+    for mapping in Behaviour::ALL {
+        for filtering in Behaviour::ALL {
+            places.push(Place::Behind(NatConfig { mapping, filtering, ..NatConfig::default() }));
         }
-        writeln!(table, "{row}").unwrap();
     }
-    // Relaying is not there yet.
-    writeln!(table, "\nof {pairs} pairs: {direct} direct, 0 relayed").unwrap();
-    insta::assert_snapshot!(table);
+    insta::assert_snapshot!(pairs(&places));
+}
+
+#[test]
+fn time_to_connect_and_share_of_pairs_per_preset() {
+    if !exact() {
+        return;
+    }
+    let presets = Preset::ALL.map(Place::Preset);
+    let places: Vec<Place> = std::iter::once(Place::Public).chain(presets).collect();
+    insta::assert_snapshot!(pairs(&places));
 }
 
 /// A minute of audio from a public peer to one in such a place: how long audio is held, and what was made up.
 fn hears(place: Preset) -> Option<(f64, f64)> {
     isolated(1, || {
-        let mut world = pair(1, [None, Some(place)]);
+        let mut world = pair(1, [&Place::Public, &Place::Preset(place)]);
         if !world.run_until_or(Duration::from_secs(20), both) {
             return None;
         }
@@ -120,7 +187,7 @@ fn audio_delay_and_concealment() {
 /// How long after the end of an outage both are connected again, and whether the connection went on.
 fn recovers(outage: Duration) -> (Option<u128>, &'static str, bool) {
     isolated(1, || {
-        let mut world = pair(1, [None, None]);
+        let mut world = pair(1, [&Place::Public, &Place::Public]);
         assert!(world.run_until(both));
         world.run(Duration::from_secs(5));
         world.cut(0, 1, true);

@@ -6,6 +6,7 @@ use rtcmesh_benches::arguments::Arguments;
 use rtcmesh_benches::frames::Kind;
 use rtcmesh_benches::measure::Comparison;
 use rtcmesh_benches::packet::{Link, one_to_many, one_to_one};
+use rtcmesh_benches::recording::recorded;
 use serde_json::{Map, Value, json};
 
 /// What our layer may cost over the engine.
@@ -33,6 +34,15 @@ fn main() {
         }
         let many = one_to_many(kind, RECEIVERS, rounds / 2);
         report.line(&format!("{name} frame to {RECEIVERS} peers"), &many, Some(GOAL));
+    }
+    for (name, ring) in [("ring", true), ("file", false)] {
+        let found = recorded(ring, rounds);
+        report.line(&format!("tx recorded in a {name}, over not"), &found.tx, None);
+        report.line(&format!("rx recorded in a {name}, over not"), &found.rx, None);
+        if !ring {
+            report.note("fetched_for_the_file_ns", json!(found.fetch_ns.round()));
+            report.note("recorded_bytes", json!(found.bytes.round()));
+        }
     }
     if report.json {
         println!("{}", Value::Object(report.lines));

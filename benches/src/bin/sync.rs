@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     let files: Result<Vec<_>, _> =
         options.trace.iter().map(|path| file::read(path, options.clock_rate)).collect();
     let files = match files {
-        Ok(files) => files,
+        Ok(files) => named_apart(files, &options.trace),
         Err(message) => {
             eprintln!("{message}");
             return ExitCode::from(2);
@@ -51,6 +51,17 @@ fn main() -> ExitCode {
     }
     clocks(options.seed, options.clock_rate, options.json);
     ExitCode::SUCCESS
+}
+
+/// Gives traces of files of the same name in several folders their paths as names.
+fn named_apart(traces: Vec<Trace>, paths: &[PathBuf]) -> Vec<Trace> {
+    let names: Vec<_> = traces.iter().map(|trace| trace.name.clone()).collect();
+    let alone = |name: &String| names.iter().filter(|other| *other == name).count() == 1;
+    let apart = traces.into_iter().zip(paths).map(|(trace, path)| {
+        let name = if alone(&trace.name) { trace.name } else { path.display().to_string() };
+        Trace { name, ..trace }
+    });
+    apart.collect()
 }
 
 /// Prints the tables of clock drift and of the map to wall clocks.

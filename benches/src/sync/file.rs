@@ -15,14 +15,24 @@ const FRAMES: std::ops::RangeInclusive<f64> = 2.49..=120.0;
 /// What a trace must last at least, in milliseconds: the first 5 s do not count.
 const SHORTEST: f64 = 10_000.0;
 
+/// Where timestamps and arrivals go apart by more from one line to the next, in milliseconds, another timeline
+/// begins: no connection outlives such an outage (RFC 7675, section 5.1: consent expires after 30 s).
+const APART: f64 = 30_000.0;
+/// The pace of the arrivals is looked at over so many packets, and may differ so much from that of the
+/// timestamps: clocks differ by far less, clock rates by more.
+const STRETCH: usize = 50;
+const PACES: std::ops::RangeInclusive<f64> = 0.8..=1.25;
+
 /// So many packets in succession of one length, that is not the others', prove that packets have it. Fewer are
 /// a coincidence of losses.
 const PROOF: usize = 25;
 
 /// Reads the trace in the file at `path`, with timestamps of `clock_rate` Hz. Its name is that of the file.
 ///
-/// Empty lines and those that begin with `#` do not count. Timestamps may wrap and come in any order; of one
-/// that is there twice the first counts, and those that are missing are lost packets. The length of a
+/// Empty lines and those that begin with `#` do not count, nor does a first line that names the columns.
+/// Timestamps may wrap and come in any order; of one that is there twice the first arrival counts, and those
+/// that are missing are lost packets. A single timestamp of another timeline is dropped; where more follow it, as
+/// where an encoder was restarted, they go on at the pace of the arrivals. The length of a
 /// packet is the most frequent step. Where it changes for good, packets count as several of a length that they
 /// have in common, which arrive together. Delays count from the fastest transit in the file.
 ///
@@ -39,28 +49,67 @@ fn parse(name: String, lines: impl BufRead, clock_rate: u32) -> Result<Trace, St
     if clock_rate == 0 {
         return Err("the clock rate is 0 Hz".to_owned());
     }
+    let rate = f64::from(clock_rate) / 1_000.0;
     let mut arrivals: Vec<(i64, f64)> = Vec::new();
-    let mut last: Option<i64> = None;
+    let mut timeline = Timeline { rate, last: None, suspect: None };
     for (number, line) in (1_usize..).zip(lines.lines()) {
         let line = line.map_err(|error| format!("line {number}: {error}"))?;
+        let line = if number == 1 { line.trim_start_matches('\u{feff}') } else { &line };
         let line = line.trim();
-        if line.is_empty() || line.starts_with('#') {
+        let names = number == 1 && line == "arrival_ms rtp_timestamp";
+        if line.is_empty() || line.starts_with('#') || names {
             continue;
         }
         let (arrival, rtp) = packet(line).map_err(|what| format!("line {number}: {what}"))?;
-        // Extended by the shorter way round (RFC 3550, appendix A.1, does so for sequence numbers).
-        let ticks = last
-            .map_or(i64::from(rtp), |last| last + i64::from(rtp.wrapping_sub(last as u32) as i32));
-        last = Some(ticks);
-        arrivals.push((ticks, arrival));
+        arrivals.extend(timeline.take(rtp, arrival).into_iter().flatten());
         if arrivals.len() as i64 > MOST {
             return Err(format!("line {number}: more than {MOST} packets"));
         }
     }
-    // Stable: of equal timestamps the first stays.
-    arrivals.sort_by_key(|(ticks, _)| *ticks);
+    arrivals.sort_by(|one, other| one.0.cmp(&other.0).then(one.1.total_cmp(&other.1)));
     arrivals.dedup_by_key(|(ticks, _)| *ticks);
-    Packets { arrivals, rate: f64::from(clock_rate) / 1_000.0 }.trace(name)
+    Packets { arrivals, rate }.trace(name)
+}
+
+/// Extends timestamps.
+struct Timeline {
+    /// Ticks per millisecond.
+    rate: f64,
+    /// The line before: its timestamp, extended and as it is, and its arrival.
+    last: Option<(i64, u32, f64)>,
+    /// The line before, if it is of another timeline.
+    suspect: Option<(u32, f64)>,
+}
+
+impl Timeline {
+    /// The packets that are certain with this line: extended timestamps and arrivals.
+    fn take(&mut self, rtp: u32, arrival: f64) -> [Option<(i64, f64)>; 2] {
+        let Some((ticks, last, before)) = self.last else {
+            return [None, Some(self.go_on(rtp.into(), rtp, arrival))];
+        };
+        // By the shorter way round (RFC 3550, appendix A.1, does so for sequence numbers).
+        let step = |from: u32| i64::from(rtp.wrapping_sub(from) as i32);
+        let apart = |step: i64, since: f64| (step as f64 / self.rate - (arrival - since)).abs();
+        if apart(step(last), before) <= APART {
+            return [None, Some(self.go_on(ticks + step(last), rtp, arrival))];
+        }
+        match self.suspect {
+            Some((first, at)) if apart(step(first), at) <= APART => {
+                let begin = ticks + ((at - before) * self.rate).round() as i64;
+                let second = self.go_on(begin + step(first), rtp, arrival);
+                [Some((begin, at)), Some(second)]
+            }
+            _ => {
+                self.suspect = Some((rtp, arrival));
+                [None, None]
+            }
+        }
+    }
+
+    fn go_on(&mut self, ticks: i64, rtp: u32, arrival: f64) -> (i64, f64) {
+        (self.last, self.suspect) = (Some((ticks, rtp, arrival)), None);
+        (ticks, arrival)
+    }
 }
 
 fn packet(line: &str) -> Result<(f64, u32), String> {
@@ -107,6 +156,12 @@ impl Packets {
                 usual as f64 / self.rate
             ));
         }
+        let pace = self.pace();
+        if !PACES.contains(&pace) {
+            return Err(format!(
+                "packets arrive at {pace:.3} times the pace of their timestamps: is the clock rate right?"
+            ));
+        }
         if (last - first) as f64 / unit >= MOST as f64 {
             return Err(format!(
                 "timestamps from {first} to {last}: more than {MOST} packets of {unit}"
@@ -138,6 +193,19 @@ impl Packets {
             packet.arrival = packet.arrival.map(|arrival| arrival - base);
         }
         Ok(Trace { name, frame: unit / self.rate, base: 0.0, phase: 0.0, packets })
+    }
+
+    /// How many milliseconds of timestamps arrive in one: the median, so that pauses and bursts do not count.
+    fn pace(&self) -> f64 {
+        let far = STRETCH.min(self.arrivals.len().saturating_sub(1)).max(1);
+        let ends = self.arrivals.iter().zip(self.arrivals.iter().skip(far));
+        let paces = ends.map(|(from, to)| {
+            let (sent, passed) = ((to.0 - from.0) as f64 / self.rate, to.1 - from.1);
+            if passed > 0.0 { sent / passed } else { f64::INFINITY }
+        });
+        let mut paces: Vec<f64> = paces.collect();
+        paces.sort_by(f64::total_cmp);
+        paces.get(paces.len() / 2).copied().unwrap_or(1.0)
     }
 
     /// What all packets are multiples of, in ticks: their usual length in the mean, which need not be whole,
@@ -308,11 +376,73 @@ mod tests {
     #[test]
     fn a_gap_of_years_takes_no_memory() {
         let mut some = lines(0, 600);
-        // Each step is just short of half round, 12 hours.
-        let far =
-            |n: u32| format!("{} {}", 13_000 + n, n.wrapping_mul(0x7fff_0000).wrapping_add(7));
+        // Each step is just short of half round, 12 hours, and so it arrives.
+        let step = 0x7fff_0000_u32;
+        let far = |n: u32| {
+            let at = 13_000.0 + f64::from(n) * f64::from(step) / 48.0;
+            format!("{at} {}", (600 * 960_u32).wrapping_add(n.wrapping_mul(step)))
+        };
         some.extend((1..100).map(far));
         let found = parsed(&some).unwrap_err();
         assert!(found.contains("more than 10000000 packets"), "{found}");
+    }
+
+    #[test]
+    fn single_lines_of_another_timeline_are_dropped() {
+        let whole = parsed(&lines(5, 1_000)).unwrap();
+        let mut some = lines(5, 1_000);
+        for (at, line) in [
+            (700, "15000 3000000000".to_owned()),
+            (600, "1e14 576005".to_owned()),
+            (500, "-3600000 480005".to_owned()),
+        ] {
+            some.insert(at, line);
+        }
+        assert_eq!(parsed(&some).unwrap().packets, whole.packets);
+    }
+
+    #[test]
+    fn a_restarted_encoder_goes_on_at_the_pace_of_the_arrivals() {
+        for first in [0x4000_0000, 3_000_000_000, u32::MAX - 960 * 500] {
+            let mut some = lines(5, 1_000);
+            // A second later.
+            let after = |n: u32| format!("{} {}", 22_000 + 20 * n, first.wrapping_add(960 * n));
+            some.extend((0..1_000).map(after));
+            let trace = parsed(&some).unwrap();
+            assert_eq!(trace.packets.len(), 1_000 + 50 + 1_000, "{first}");
+            for (n, packet) in trace.packets.iter().enumerate() {
+                assert_eq!(packet.arrival.is_none(), (1_000..1_050).contains(&n), "{n}");
+                assert!(packet.arrival.is_none_or(|at| (at - packet.sent).abs() < 1.0), "{n}");
+            }
+        }
+    }
+
+    #[test]
+    fn of_two_arrivals_of_a_packet_the_first_counts_in_whatever_order_the_lines_are() {
+        let mut some = lines(0, 1_000);
+        some.insert(300, "9000 288000".to_owned());
+        some.push("3200 96000".to_owned());
+        let trace = parsed(&some).unwrap();
+        assert_eq!(trace.packets, parsed(&lines(0, 1_000)).unwrap().packets);
+    }
+
+    #[test]
+    fn names_of_columns_and_a_byte_order_mark_are_no_packets() {
+        let whole = parsed(&lines(0, 1_000)).unwrap().packets;
+        for first in ["arrival_ms rtp_timestamp", "\u{feff}arrival_ms rtp_timestamp", "\u{feff}"] {
+            let mut some = lines(0, 1_000);
+            some.insert(0, first.to_owned());
+            assert_eq!(parsed(&some).unwrap().packets, whole, "{first:?}");
+        }
+    }
+
+    #[test]
+    fn another_clock_rate_than_that_of_the_timestamps_is_noticed() {
+        for (step, rate) in [(320, 48_000), (160, 48_000), (960, 16_000), (1_800, 48_000)] {
+            let lines: Vec<_> = (0..2_000).map(|n| format!("{} {}", 20 * n, step * n)).collect();
+            let found = parse(String::new(), lines.join("\n").as_bytes(), rate).unwrap_err();
+            let told = found.contains("is the clock rate right?");
+            assert!(told, "{step} at {rate}: {found}");
+        }
     }
 }

@@ -85,13 +85,15 @@ impl Peer {
                 self.out.transmits.truncate(before);
                 break;
             }
-            match self.rtc.poll()? {
-                Turn::Rest(at) => {
+            // Taken apart where it lies: `?` would move each of them.
+            match self.rtc.poll() {
+                Ok(Turn::Rest(at)) => {
                     self.next = Some(at);
                     return Ok(());
                 }
-                Turn::Transmit(outbound) => self.out.transmits.push_back(outbound),
-                turn => self.on_turn(turn),
+                Ok(Turn::Transmit(outbound)) => self.out.transmits.push_back(outbound),
+                Ok(turn) => self.on_turn(turn),
+                Err(fault) => return Err(fault),
             }
         }
         self.fail(PeerFault::Internal("the engine does not come to rest".into()));

@@ -12,6 +12,7 @@ use str0m::{IceCreds, Rtc, RtcConfig};
 
 use super::PeerConfig;
 use super::draws::Draws;
+use super::repeat::Repeating;
 use crate::error::PeerFault;
 use crate::media::{DataMessage, VideoCodec};
 use crate::rng::Rng;
@@ -43,8 +44,14 @@ impl Engine {
     /// The engine with a new self-signed ECDSA P-256 certificate.
     ///
     /// # Errors
-    /// A text where the operating system gives no randomness.
+    /// A text where the build has no cryptography, and where the operating system gives no randomness.
     pub(crate) fn new() -> Result<Self, String> {
+        // The engine panics where it finds none.
+        if cfg!(not(feature = "aws-lc-rs")) {
+            return Err(
+                "a build of rtcmesh-core without its feature aws-lc-rs connects to nobody".into()
+            );
+        }
         let provider = provider();
         let certificate = provider
             .dtls_provider
@@ -154,9 +161,11 @@ impl CachedDtls {
             return Ok(config.clone());
         }
         // ICE has verified the path before DTLS begins: the cookie would only cost a round trip.
-        let mut builder = dimpl::Config::builder()
-            .use_server_cookie(false)
-            .with_crypto_provider(str0m_aws_lc_rs::dimpl_crypto_provider());
+        let mut builder = dimpl::Config::builder().use_server_cookie(false);
+        #[cfg(feature = "aws-lc-rs")]
+        {
+            builder = builder.with_crypto_provider(str0m_aws_lc_rs::dimpl_crypto_provider());
+        }
         if let Some(mtu) = mtu {
             builder = builder.mtu(mtu);
         }
@@ -180,7 +189,7 @@ impl DtlsProvider for CachedDtls {
         version: DtlsVersion,
         mtu: Option<usize>,
     ) -> Result<Box<dyn DtlsInstance>, CryptoError> {
-        Ok(instance(self.config(mtu)?, certificate, now, version))
+        Ok(Repeating::new(instance(self.config(mtu)?, certificate, now, version), now))
     }
 }
 

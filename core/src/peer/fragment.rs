@@ -12,10 +12,10 @@ use crate::media::DataMessage;
 use crate::time::Deadline;
 
 /// The bytes of the fragment header.
-pub(super) const HEADER: usize = 13;
+pub(super) const HEADER: usize = 16 * 1024 - DataMessage::MAX_UNFRAGMENTED;
 
 /// The bytes of a message in one fragment. Small enough that what follows it waits little.
-pub(super) const PAYLOAD: usize = 16 * 1024 - HEADER;
+pub(super) const PAYLOAD: usize = DataMessage::MAX_UNFRAGMENTED;
 
 /// The most bytes of unfinished messages kept per peer, and of messages waiting to be sent.
 pub(super) const MAX_BYTES: usize = 32 * 1024 * 1024;

@@ -19,6 +19,7 @@ use str0m::{Candidate, Event, IceConnectionState, Input, Output};
 use super::channels::UNRELIABLE;
 use super::events::Turn;
 use super::media::Sending;
+use super::probation::{Sources, Verdict};
 use super::rtc::{CandidateKind, ChannelData, ChannelId, Offered, Wanted};
 use super::sdp;
 use crate::error::PeerFault;
@@ -37,6 +38,7 @@ pub(super) struct Live {
     answer: Option<SdpAnswer>,
     /// Our latest offer.
     pending: Option<SdpPendingOffer>,
+    sources: Sources,
 }
 
 impl Live {
@@ -48,10 +50,30 @@ impl Live {
             offer: None,
             answer: None,
             pending: None,
+            sources: Sources::default(),
         }
     }
 
     pub(super) fn receive(
+        &mut self,
+        now: Instant,
+        local: SocketAddr,
+        remote: SocketAddr,
+        payload: &[u8],
+    ) -> Result<bool, PeerFault> {
+        let rtc = &mut self.rtc;
+        let expected = |source: u32| rtc.direct_api().stream_rx(&source.into()).is_some();
+        match self.sources.judge(payload, expected) {
+            Verdict::Pass => self.take(now, local, remote, payload),
+            Verdict::PassAfter(held) => {
+                self.take(now, local, remote, &held)?;
+                self.take(now, local, remote, payload)
+            }
+            Verdict::Hold => Ok(true),
+        }
+    }
+
+    fn take(
         &mut self,
         now: Instant,
         local: SocketAddr,
@@ -356,6 +378,8 @@ fn video_codec(codec: Codec) -> Option<VideoCodec> {
     }
 }
 
+/// What is not inlined gets a copy of the whole.
+#[inline]
 fn media(data: MediaData) -> Turn {
     let codec = data.params.spec().codec;
     if codec == Codec::Opus {

@@ -4,6 +4,8 @@
 //! drains all outputs before it returns, so nobody above can break it. A fault of the engine, an
 //! error or a panic, ends the one peer with a reason.
 
+#[cfg(feature = "sim")]
+mod bare;
 mod channels;
 mod draws;
 mod drive;
@@ -18,6 +20,8 @@ mod hostile;
 mod live;
 mod media;
 mod negotiation;
+mod probation;
+mod repeat;
 mod rtc;
 mod sdp;
 #[cfg(feature = "sim")]
@@ -40,6 +44,8 @@ use crate::media::{DataMessage, EncodedVideo, Reliability, VideoCodec};
 use crate::rng::Rng;
 use crate::time::Deadline;
 
+#[cfg(feature = "sim")]
+pub use bare::BareEnd;
 use channels::Channels;
 pub(crate) use channels::{DataRefused, Prepared};
 pub(crate) use engine::Engine;

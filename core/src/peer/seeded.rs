@@ -15,6 +15,7 @@ use str0m::crypto::{CryptoError, from_feature_flags};
 use x25519_dalek::{PublicKey, StaticSecret};
 
 use super::engine::instance;
+use super::repeat::Repeating;
 
 /// How many seeds the connections share: a configuration per seed is kept, since it takes some milliseconds
 /// to check one. What has to differ between all connections are the ephemeral keys, and they do.
@@ -34,6 +35,18 @@ pub(super) struct SeededDtls {
 }
 
 impl SeededDtls {
+    /// One end of a DTLS connection as it is, without [`Repeating`].
+    pub(super) fn bare(
+        &self,
+        certificate: &DtlsCert,
+        now: Instant,
+        version: DtlsVersion,
+        mtu: Option<usize>,
+    ) -> Result<Box<dyn DtlsInstance>, CryptoError> {
+        let config = self.config(mtu, fastrand::u64(0..SEEDS))?;
+        Ok(instance(config, certificate, now, version))
+    }
+
     fn config(&self, mtu: Option<usize>, seed: u64) -> Result<Arc<dimpl::Config>, CryptoError> {
         let mut configs = self.configs.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if let Some(config) = configs.get(&(mtu, seed)) {
@@ -77,8 +90,7 @@ impl DtlsProvider for SeededDtls {
         version: DtlsVersion,
         mtu: Option<usize>,
     ) -> Result<Box<dyn DtlsInstance>, CryptoError> {
-        let config = self.config(mtu, fastrand::u64(0..SEEDS))?;
-        Ok(instance(config, certificate, now, version))
+        Ok(Repeating::new(self.bare(certificate, now, version, mtu)?, now))
     }
 }
 

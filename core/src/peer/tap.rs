@@ -14,6 +14,7 @@ use str0m::crypto::{AeadAes128GcmCipher, AeadAes256GcmCipher, CryptoError, SrtpP
 use str0m::crypto::{CryptoProvider, from_feature_flags};
 use str0m::crypto::{SupportedAeadAes128Gcm, SupportedAeadAes256Gcm, SupportedAes128CmSha1_80};
 
+use super::repeat::Repeating;
 use super::seeded::SEEDED;
 
 /// Length of the authentication tags of AES-GCM, in bytes (RFC 5116, section 5.1).
@@ -163,8 +164,9 @@ impl DtlsProvider for Tapped {
         version: DtlsVersion,
         mtu: Option<usize>,
     ) -> Result<Box<dyn DtlsInstance>, CryptoError> {
-        let inner = SEEDED.new_dtls(certificate, now, version, mtu)?;
-        Ok(Box::new(TappedDtls { inner, pending: VecDeque::new() }))
+        let inner = SEEDED.bare(certificate, now, version, mtu)?;
+        // Whoever repeats packets does it in front of the tap, which is to know of all records.
+        Ok(Repeating::new(Box::new(TappedDtls { inner, pending: VecDeque::new() }), now))
     }
 }
 

@@ -98,6 +98,30 @@ fn own_peers_connect_with_all_channels_and_audio_both_ways() {
     }
 }
 
+/// A datagram of audio whose source was damaged on its way: the other side cannot know before it has checked it.
+#[test]
+fn one_damaged_packet_does_not_end_the_audio_after_it() {
+    for own in [true, false] {
+        for damaged in [0, 1, 2, 20] {
+            let mut pair = Pair::connected(own);
+            let opus: Arc<[u8]> = vec![0xf8, 0xff, 0xfe].into();
+            for n in 0..100 {
+                let now = pair.now;
+                pair.peers[0].write_audio(now, now, 960 * n, &opus, None).unwrap();
+                while let Some(mut out) = pair.peers[0].poll_transmit() {
+                    if n == damaged && out.payload[1] == 111 {
+                        out.payload[11] ^= 4;
+                    }
+                    pair.peers[1].handle_datagram(now, out.remote, out.local, &out.payload);
+                }
+                pair.run(Duration::from_millis(20));
+            }
+            let audio = pair.peers[1].figures().audio_packets_in;
+            assert_eq!(audio, 99, "own: {own}, damaged: {damaged}");
+        }
+    }
+}
+
 #[test]
 fn a_foreign_peer_connects_too_and_has_no_fragments() {
     let mut pair = Pair::connected(false);

@@ -126,10 +126,10 @@ impl DriftEstimator {
     }
 
     /// Takes in a sender report. It counts as an arrival like others, with its own jitter, where no
-    /// packets are observed. Duplicates and reports of senders that have sent nothing are ignored.
+    /// packets are observed. Duplicates are ignored.
     pub fn observe_report(&mut self, report: &RtcpSenderReport) {
         let this = (report.ntp_timestamp, report.rtp_timestamp);
-        if report.packet_count == 0 || self.last_report.replace(this) == Some(this) {
+        if self.last_report.replace(this) == Some(this) {
             return;
         }
         let point = self.point(report.rtp_timestamp, report.received_at);

@@ -58,17 +58,23 @@ fn case_19_another_ssrc_is_another_stream() {
 
 #[test]
 fn case_19_another_stream_with_near_sequence_numbers_has_another_clock() {
-    for first in [2_040_u64, 1_960] {
+    // Of later timestamps, and of those of an hour before, which are no late ones.
+    let hour_before = (STEP * 1_000).wrapping_sub(3_600 * 48_000);
+    for (first, rtp) in [2_040_u64, 1_960, 1_900]
+        .into_iter()
+        .flat_map(|first| [0x5ead_0000, hour_before].map(|rtp| (first, rtp)))
+    {
         let mut world = World::fixed();
         for n in 0..1_000 {
             world.number(n, ms(0));
         }
         assert!(world.sync.estimate_clock_drift().is_some());
         for n in 0..2_u32 {
-            let (sequence, rtp) = (first + u64::from(n), 0x5ead_0000 + STEP * n);
+            let (sequence, rtp) = (first + u64::from(n), rtp + STEP * n);
             world.audio(secs(20) + FRAME * n, sequence, rtp);
         }
-        assert_eq!(world.sync.get_buffer_statistics().audio.buffer.restarts, 1, "{first}");
+        let buffer = world.sync.get_buffer_statistics().audio.buffer;
+        assert_eq!((buffer.restarts, buffer.strays), (1, 1), "{first} {rtp}");
         assert_eq!(world.sync.estimate_clock_drift(), None, "{first}");
     }
 }
@@ -137,7 +143,13 @@ fn case_24_a_drift_that_turns_is_followed_within_two_minutes() {
 fn case_25_a_report_before_any_packet_makes_a_map() {
     let mut world = World::fixed();
     assert_eq!(world.sync.get_sync_state(), SyncState::Unsynced);
-    assert_eq!(world.report(ms(0), AUDIO, secs(1), 48_000), Ok(ReportUse::Used));
+    // Its sender has sent no packet yet either.
+    let sent = RtcpSenderReport {
+        packet_count: 0,
+        octet_count: 0,
+        ..report(world.start, AUDIO, secs(1), 48_000)
+    };
+    assert_eq!(world.sync.update_rtcp_sender_report(&sent), Ok(ReportUse::Used));
     assert_eq!(world.sync.get_sync_state(), SyncState::Syncing);
     assert_eq!(world.sync.rtp_to_wall_clock(AudioTimestamp(96_000)), Ok(UNIX_US + 2_000_000));
     let back = world.sync.wall_clock_to_rtp::<AudioTimestamp>(UNIX_US + 2_000_000);

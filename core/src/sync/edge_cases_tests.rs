@@ -203,8 +203,8 @@ fn case_12_after_an_outage_of_560_ms_playout_resumes_at_once_and_its_delay_drain
     }
     world.until(ms(2_561));
     let first = world.frames().iter().copied().find(|&frame| frame >= 1_100);
-    // What is more than 250 ms behind its time is past: with that the delay is 450 ms.
-    assert_eq!(first, Some(1_106), "the first that is due is played at once");
+    // The largest delay is 500 ms, and a packet ends 20 ms later than it begins: what is beyond is dropped.
+    assert_eq!(first, Some(1_102), "the first that is due is played at once");
     let resumed = world.delay();
     for n in 128..400 {
         assert_eq!(world.number(n, ms(0)), Inserted::Queued, "{n}");
@@ -212,17 +212,34 @@ fn case_12_after_an_outage_of_560_ms_playout_resumes_at_once_and_its_delay_drain
     world.until(ms(8_400));
     let statistics = world.sync.get_buffer_statistics().audio.buffer;
     assert_eq!((statistics.flushed, statistics.overruns, statistics.restarts), (0, 0, 0));
-    assert_eq!(statistics.late, 6);
-    assert!(resumed <= ms(450), "{resumed:?}");
+    assert_eq!((statistics.late, statistics.frames), (2, 398));
+    assert!(resumed <= ms(520), "{resumed:?}");
     assert_eq!(world.delay(), ms(200));
     let dues = world.out.iter().filter_map(|pop| match pop {
-        Pop::Frame { packet, due, .. } if packet.sequence >= 1_106 => Some(*due),
+        Pop::Frame { packet, due, .. } if packet.sequence >= 1_102 => Some(*due),
         _ => None,
     });
     let dues: Vec<_> = dues.collect();
     let least = dues.windows(2).map(|pair| pair[1] - pair[0]).min().unwrap();
     let slow = Duration::from_micros(17_499)..ms(20);
     assert!(slow.contains(&least), "faster, by 12.5 % at most: {least:?}");
+}
+
+#[test]
+fn case_12_an_outage_within_the_largest_delay_costs_no_packet_whatever_the_hold() {
+    for config in [fixed(), SyncConfig::standard()] {
+        let mut world = World::new(config);
+        let late =
+            |n: u64| if (100..125).contains(&n) { ms(2_500) - FRAME * n as u32 } else { ms(0) };
+        for n in 0..500 {
+            assert_eq!(world.number(n, late(n)), Inserted::Queued, "{n}");
+        }
+        world.until(FRAME * 530);
+        let frames = world.frames();
+        assert!(frames.iter().copied().eq(1_000..1_500), "{config:?}");
+        let statistics = world.sync.get_buffer_statistics().audio;
+        assert_eq!(statistics.dropped_frames, 0);
+    }
 }
 
 #[test]
@@ -236,6 +253,22 @@ fn case_13_nothing_is_held_for_longer_than_the_largest_delay() {
     }
     let held = world.sync.get_buffer_statistics().audio.hold;
     assert_eq!(held, ms(120), "it asks for more");
+}
+
+#[test]
+fn case_13_what_nobody_fetched_is_dropped_down_to_the_target() {
+    let mut world = World::new(fixed().max_jitter_buffer_ms(120));
+    for n in 0..100_u64 {
+        let (arrived, rtp) = (world.start + FRAME * n as u32, STEP * n as u32);
+        let packet = Packet { sequence: n, rtp, duration: STEP, dtx: false, arrived, payload: n };
+        assert_eq!(world.sync.insert_audio(packet), Inserted::Queued);
+    }
+    world.now = world.start + FRAME * 99;
+    world.take();
+    assert_eq!(world.sync.get_buffer_statistics().audio.buffer.overruns, 97);
+    assert!(world.concealed().is_zero());
+    world.until(FRAME * 99 + ms(51));
+    assert_eq!(world.frames(), [97, 98, 99]);
 }
 
 #[test]

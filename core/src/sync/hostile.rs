@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::{
     AudioFrame, AudioTimestamp, BufferStatistics, ClockDriftEstimate, DriftCorrection,
     DriftEstimator, Medium, NtpMap, Packet, Pop, RtcpSenderReport, SyncConfig, SyncManager,
-    VideoFormat, VideoFrame, VideoPacket, VideoPicture, VideoPlane, VideoTimestamp,
+    SyncStatistics, VideoFormat, VideoFrame, VideoPacket, VideoPicture, VideoPlane, VideoTimestamp,
 };
 use crate::hostile::Bytes;
 
@@ -37,6 +37,7 @@ pub fn hostile(start: Instant, bytes: &[u8]) {
         map: NtpMap::new(48_000),
         drift: DriftEstimator::new(48_000, 100.0),
         correction: DriftCorrection::new(48_000, 1),
+        counted: [0; 22],
     };
     while !bytes.0.is_empty() {
         run.step(&mut bytes);
@@ -53,6 +54,8 @@ struct Run {
     map: NtpMap<AudioTimestamp>,
     drift: DriftEstimator,
     correction: DriftCorrection,
+    /// The counters after the last call.
+    counted: [u64; 22],
 }
 
 impl Run {
@@ -76,8 +79,13 @@ impl Run {
                 let _ = self.sync.set_jitter_buffer_size_ms(bytes.small() as u32 * 2);
                 self.sync.set_round_trip(bytes.duration());
             }
-            _ if bytes.byte() == 0 => self.sync.reset(),
-            _ => std::mem::swap(&mut self.sync, &mut self.other),
+            _ => {
+                match bytes.byte() {
+                    0 => self.sync.reset(),
+                    _ => std::mem::swap(&mut self.sync, &mut self.other),
+                }
+                self.counted = [0; 22];
+            }
         }
     }
 
@@ -272,8 +280,13 @@ impl Run {
         }
     }
 
-    fn check(&self) {
+    fn check(&mut self) {
         let statistics = self.sync.get_buffer_statistics();
+        let counted = counters(&statistics);
+        for (now, before) in counted.iter().zip(self.counted) {
+            assert!(*now >= before, "a counter went back: {statistics:?}");
+        }
+        self.counted = counted;
         for medium in [statistics.audio, statistics.video] {
             let s: BufferStatistics = medium.buffer;
             let fates = s.frames + medium.dropped_frames + s.current as u64;
@@ -296,6 +309,27 @@ impl Run {
         }
         let _ = (self.sync.get_sync_state(), self.sync.poll_timeout());
     }
+}
+
+/// All that only grows.
+fn counters(of: &SyncStatistics) -> [u64; 22] {
+    let [audio, video] = [&of.audio.buffer, &of.video.buffer].map(|s| {
+        let peak = s.peak as u64;
+        [s.inserted, s.frames, s.late, s.duplicates, s.overruns, s.strays, s.flushed, peak]
+    });
+    let mut all = [0; 22];
+    let rest = [
+        of.reports,
+        of.ignored_reports,
+        of.bad_reports,
+        of.invalid_frames,
+        of.backward_instants,
+        of.payload_bytes,
+    ];
+    for (slot, count) in all.iter_mut().zip(audio.into_iter().chain(video).chain(rest)) {
+        *slot = count;
+    }
+    all
 }
 
 /// A picture of no pixels: the general calls don't look at it.

@@ -6,7 +6,7 @@ use super::packet::{BufferStatistics, ConcealReason, Inserted, Packet, Pop};
 use super::playout::{Playout, PlayoutConfig};
 use super::ring::{Refused, Ring};
 use super::sequence::ahead;
-use super::stream::{MAX_BEHIND, Playing, Scale, Stream, instant, nanos, since, span};
+use super::stream::{MAX_BEHIND, Playing, SECOND, Scale, Stream, instant, nanos, since, span};
 use super::target::DelayTarget;
 
 /// The largest delay, that of the sync manager's contract for the largest buffer.
@@ -14,6 +14,10 @@ const MAX_HOLD: Duration = Duration::from_millis(500);
 
 /// Playout goes faster or slower by at most one part in so many: 12.5 %, to change its delay.
 const FASTER: i64 = 8;
+
+/// What is late by so much, in nanoseconds, is played although the delay is at its largest: 60 ms, a long
+/// packet. Else nothing could be late there.
+const LEEWAY: i64 = SECOND * 6 / 100;
 
 /// The part of a wanted change of delay that is made with each packet: jitter of the estimate is
 /// smoothed, while the lag behind a clock 500 ppm off stays below 0.2 ms at 20 ms packets.
@@ -26,8 +30,10 @@ const SMOOTHING: i64 = 16;
 /// the network ([`DelayTarget`]). So the delay above the network's own is the hold, wherever the first
 /// packet stood; the sender's clock is followed, however it drifts; and a change of hold or of route is
 /// reached by playing up to 12.5 % faster or slower. What comes late is played while nothing behind it
-/// was, up to 250 ms late. What is missing when it is due is to be concealed; after 1 s of that, or
-/// where the sender has just paused, there is silence, and the delay is set afresh with the next packet.
+/// was, and its delay is within the largest: after an outage playout goes on where that allows, and the
+/// delay drains. What nobody fetched for longer than the largest delay is dropped down to the hold. What
+/// is missing when it is due is to be concealed; after 1 s of that, or where the sender has just paused,
+/// there is silence, and the delay is set afresh with the next packet.
 ///
 /// There are two ways to take packets out, of which one is used for a stream: [`Self::pop`], where each
 /// packet has its time, and [`super::AudioRenderer`], which fills pieces of audio for a device and
@@ -173,7 +179,7 @@ impl<T> JitterBuffer<T> {
         let fastest = self.fastest();
         let mut done = Inserted::Queued;
         match &mut self.stream {
-            None => self.stream = Some(Stream::new(sequence, rtp)),
+            None => self.stream = Some(Stream::new(sequence, rtp, arrived)),
             Some(stream) if stream.continued_by(sequence, rtp, arrived, fastest, self.scale) => {
                 stream.suspect = None;
             }
@@ -190,7 +196,7 @@ impl<T> JitterBuffer<T> {
                 self.statistics.flushed += self.ring.len() as u64;
                 self.statistics.restarts += 1;
                 self.ring.clear();
-                self.stream = Some(Stream::new(sequence, rtp));
+                self.stream = Some(Stream::new(sequence, rtp, arrived));
                 if let Some(target) = &mut self.target {
                     target.restart();
                 }
@@ -235,7 +241,7 @@ impl<T> JitterBuffer<T> {
             },
         )?;
         if sequence > stream.newest.0 {
-            stream.newest = (sequence, rtp, ticks);
+            (stream.newest, stream.arrived) = ((sequence, rtp, ticks), arrived);
         }
         self.statistics.peak = self.statistics.peak.max(self.ring.len());
         self.observe(arrived, media);
@@ -268,6 +274,7 @@ impl<T> JitterBuffer<T> {
     pub fn pop(&mut self, now: Instant) -> Pop<T> {
         let Some(origin) = self.origin else { return Pop::None };
         self.last_now = self.last_now.max(since(origin, now));
+        self.drop_unfetched();
         while let Some(next) = self.next() {
             if next.due() > self.last_now {
                 break;
@@ -326,10 +333,37 @@ impl<T> JitterBuffer<T> {
         if stream.repeats(held.ticks) {
             return Some(Next::Repeat { due });
         }
-        if due.saturating_sub(stream.planned(held.ticks, self.scale)) > MAX_BEHIND {
+        if due.saturating_sub(stream.planned(held.ticks, self.scale)) > self.latest(stream, held) {
             return Some(Next::GiveUp { due });
         }
         Some(Next::Play { due })
+    }
+
+    /// How late a packet may be to be played: with what plays, up to the largest delay; as the first one, where
+    /// nobody misses what was before, as much as is made up for within 2 s.
+    fn latest(&self, stream: &Stream, held: &Held<T>) -> i64 {
+        if stream.playing.is_none() {
+            return MAX_BEHIND;
+        }
+        let most = self.longest().saturating_sub(self.held()).max(LEEWAY);
+        // What has just come ends that much later than it begins.
+        most.saturating_add(self.scale.nanos(held.packet.duration.into()))
+    }
+
+    /// Drops the oldest packets where they have waited for longer than the largest delay since nobody came
+    /// for them, until those left last for the hold.
+    fn drop_unfetched(&mut self) {
+        let Some((_, held)) = self.ring.first() else { return };
+        let most = self.longest() + LEEWAY + self.scale.nanos(held.packet.duration.into());
+        if self.last_now.saturating_sub(held.arrived) <= most {
+            return;
+        }
+        let newest = self.stream.as_ref().map_or(0, |stream| stream.newest.2);
+        let enough = self.held().max(1);
+        while let Some((_, held)) = self.ring.first()
+            && self.scale.nanos(newest.saturating_sub(held.ticks)) >= enough
+            && self.shed()
+        {}
     }
 
     fn due(&self, stream: &Stream, ticks: i64) -> i64 {

@@ -2,6 +2,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
+use super::super::manager::world::story;
 use super::*;
 
 const RATE: u32 = 48_000;
@@ -69,21 +70,9 @@ impl World {
         self.arrive(FRAME * n as u32 + late, 1_000 + n, STEP * n as u32)
     }
 
-    /// What came out, with its time in milliseconds: `f` a frame and its number, `c` so many
-    /// milliseconds concealed, `s` silence.
+    /// What came out, as [`story`] tells it.
     fn story(&mut self) -> String {
-        let start = self.start;
-        let at = |due: Instant| due.duration_since(start).as_millis();
-        let tell = |pop: &Pop<u64>| match pop {
-            Pop::Frame { packet, due, .. } => format!("f{}@{}", packet.sequence - 1_000, at(*due)),
-            Pop::Conceal { duration, due, reason: ConcealReason::Lost, .. } => {
-                format!("lost{}@{}", duration / 48, at(*due))
-            }
-            Pop::Conceal { duration, due, .. } => format!("dry{}@{}", duration / 48, at(*due)),
-            Pop::Silence { .. } => "silence".to_owned(),
-            Pop::None => unreachable!(),
-        };
-        self.out.drain(..).map(|pop| tell(&pop)).collect::<Vec<_>>().join(" ")
+        story(self.out.drain(..), self.start)
     }
 
     fn frames(&self) -> Vec<u64> {
@@ -266,12 +255,30 @@ fn after_a_stall_the_delay_comes_down_again() {
     for n in 39..200 {
         world.number(n - 1, ms(0));
     }
-    world.until(ms(4_015));
+    for n in 200..300 {
+        world.number(n - 1, ms(0));
+    }
+    world.until(ms(6_015));
     let statistics = world.buffer.statistics();
-    assert_eq!(statistics.frames + statistics.late, 199);
-    assert!((10..=17).contains(&statistics.late), "what is over 250 ms late: {statistics:?}");
+    assert_eq!(statistics.frames + statistics.late, 299);
+    assert_eq!(statistics.late, 3, "with what is over 500 ms late: {statistics:?}");
     assert_eq!(statistics.concealed, 26, "510 ms: {statistics:?}");
     assert_eq!(statistics.current_delay, TARGET);
+}
+
+#[test]
+fn single_packets_of_long_ago_are_strays_and_held_up_streams_are_not() {
+    let mut world = World::new();
+    (0..10).for_each(|n| assert_eq!(world.number(n, ms(0)), Inserted::Queued));
+    // The path stalls for 10 s. What was held up comes at once, some of it overtaken.
+    for n in (10..510).map(|n| n ^ 1) {
+        assert_eq!(world.arrive(ms(10_200), 1_000 + n, STEP * n as u32), Inserted::Queued, "{n}");
+    }
+    (510..600).for_each(|n| assert_eq!(world.number(n, ms(0)), Inserted::Queued));
+    assert_eq!(world.number(505, ms(6_000)), Inserted::Stray);
+    assert_eq!(world.number(900, ms(0)), Inserted::Queued);
+    assert_eq!(world.buffer.statistics().restarts, 0);
+    world.conserved();
 }
 
 #[test]

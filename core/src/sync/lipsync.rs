@@ -82,6 +82,11 @@ pub struct AvOffset {
 /// needs a longer wait than the limit is shown late; where that would be seen however long audio waits,
 /// audio does not wait at all.
 ///
+/// At rest 95 % of the frames are within 10 ms of their sound, mostly within 7. What nobody can foresee is audio that
+/// runs dry: it is late at once, by a packet or so, while the picture is shown already. Over radios that stall and
+/// queues that fill it does so often enough that in one call of 200 the 95th percentile is 10 to 12 ms (modelled, 90 s
+/// each); neither a smaller dead band nor a faster filter changes that.
+///
 /// Both are worked out from what the two buffers do by themselves, never from the result, so that nothing
 /// swings. Only differences of instants, and of wall-clock times, matter. Nothing is allocated.
 #[derive(Debug, Clone)]

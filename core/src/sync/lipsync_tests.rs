@@ -53,7 +53,7 @@ fn at_rest_sound_and_picture_are_within_10_ms_over_every_network() {
                 let noise = if seed % 2 == 0 { 0.0 } else { 0.001 };
                 let scene = Scene { noise, seconds: 90.0, ..Scene::new(seed, audio, video) };
                 let seen = scene.run();
-                // How often a queue outruns the buffer differs much from run to run.
+                // How often audio runs dry differs much from run to run.
                 let p95 = seen.p95(10.0, 90.0);
                 assert!(p95 <= 11.0, "{audio:?} and {video:?}, {seed}: {p95} ms");
                 all.extend(seen.between(10.0, 90.0).filter_map(|frame| frame.offset));

@@ -255,12 +255,11 @@ proptest! {
 }
 
 #[test]
-fn a_report_of_the_wrong_size_of_time_is_counted_and_no_more() {
+fn a_report_that_was_there_is_counted_and_no_more() {
     let mut world = World::fixed();
     let good = report(world.start, Medium::Audio, secs(5), 0);
     assert_eq!(world.sync.update_rtcp_sender_report(&good), Ok(ReportUse::Used));
-    let empty = RtcpSenderReport { packet_count: 0, rtp_timestamp: 5, ..good };
-    assert_eq!(world.sync.update_rtcp_sender_report(&empty), Ok(ReportUse::Ignored));
+    assert_eq!(world.sync.update_rtcp_sender_report(&good), Ok(ReportUse::Ignored));
     let statistics = world.sync.get_buffer_statistics();
     assert_eq!((statistics.reports, statistics.ignored_reports), (1, 1));
 }

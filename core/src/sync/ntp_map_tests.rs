@@ -74,11 +74,7 @@ fn two_exact_reports_of_a_clock_that_is_off_are_enough() {
 #[test]
 fn reports_that_say_nothing_are_refused_or_ignored() {
     let mut map = map_of((0..4).map(|nth| exact(5.0 * f64::from(nth), 0.0)));
-    let ignored = [
-        ("no packets yet", RtcpSenderReport { packet_count: 0, ..exact(20.0, 0.0) }),
-        ("there already", exact(15.0, 0.0)),
-        ("there long since", exact(5.0, 0.0)),
-    ];
+    let ignored = [("there already", exact(15.0, 0.0)), ("there long since", exact(5.0, 0.0))];
     for (what, report) in ignored {
         assert_eq!(map.update(&report), Ok(ReportUse::Ignored), "{what}");
     }

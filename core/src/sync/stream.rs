@@ -6,8 +6,13 @@ use super::sequence::ahead;
 
 pub(super) const SECOND: i64 = 1_000_000_000;
 
-/// How far playout may fall behind its plan to still play what came too late, in nanoseconds.
+/// How late a stream may begin, in nanoseconds: playing 12.5 % faster makes up for it within 2 s. A timestamp that
+/// runs against the sequence numbers by more is of another stream, and video that is later is far behind.
 pub(super) const MAX_BEHIND: i64 = SECOND / 4;
+
+/// What comes later than what overtook it by more than that, in nanoseconds, is of another timeline: networks
+/// hold up whole streams for so long, but no single packets.
+pub(super) const MAX_OVERTAKEN: i64 = 5 * SECOND;
 
 /// An RTP time ahead of its arrival by more than that, in nanoseconds, belongs to another timeline.
 const MAX_AHEAD: i64 = SECOND;
@@ -60,6 +65,8 @@ const fn gcd(a: i64, b: i64) -> i64 {
 pub(super) struct Stream {
     /// Sequence number, timestamp and ticks of the packet that is furthest ahead.
     pub(super) newest: (u64, u32, i64),
+    /// When that one arrived.
+    pub(super) arrived: i64,
     /// The lowest sequence number that was not played or given up.
     pub(super) next: u64,
     /// Which of the 128 numbers before `next` were played, the last one in the lowest bit.
@@ -97,9 +104,10 @@ impl Playing {
 }
 
 impl Stream {
-    pub(super) fn new(sequence: u64, rtp: u32) -> Self {
+    pub(super) fn new(sequence: u64, rtp: u32, arrived: i64) -> Self {
         Self {
             newest: (sequence, rtp, 0),
+            arrived,
             next: 0,
             played: 0,
             offset: 0,
@@ -140,11 +148,13 @@ impl Stream {
             return false;
         }
         let moved = scale.nanos(ahead(rtp, self.newest.1));
-        if steps > 0 && moved < -MAX_BEHIND || steps < 0 && moved > MAX_BEHIND {
+        if steps >= 0 && moved < -MAX_BEHIND || steps <= 0 && moved > MAX_BEHIND {
             return false;
         }
         let transit = arrived.saturating_sub(scale.nanos(self.ticks(rtp)));
-        fastest.is_none_or(|fastest| transit >= fastest.saturating_sub(MAX_AHEAD))
+        let overtaken = arrived.saturating_sub(self.arrived).saturating_sub(moved);
+        (steps >= 0 || overtaken <= MAX_OVERTAKEN)
+            && fastest.is_none_or(|fastest| transit >= fastest.saturating_sub(MAX_AHEAD))
     }
 }
 

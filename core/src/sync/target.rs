@@ -38,6 +38,10 @@ const MAX_TARGET: i64 = BIN * BINS as i64;
 /// concealment, and what returns is covered, with no quantile chosen beforehand. It is no less than what the
 /// last packets all had: a route that became longer is followed at once.
 ///
+/// Losses that no delay would avoid count for nothing. What comes late costs the same whether or not what follows
+/// carries a copy of it (in-band error correction, deep redundancy): packets that a queue holds up hold up those
+/// behind them, and with these the copies.
+///
 /// Times are nanoseconds on timelines of the caller's; only differences count, and times that go back
 /// do no harm. Nothing is allocated.
 #[derive(Debug, Clone)]

@@ -8,7 +8,7 @@ use super::packet::{BufferStatistics, Inserted};
 use super::playout::{Playout, PlayoutConfig};
 use super::route::Route;
 use super::sequence::ahead;
-use super::stream::{MAX_BEHIND, SECOND, Scale, instant, nanos, since, span};
+use super::stream::{MAX_BEHIND, MAX_OVERTAKEN, SECOND, Scale, instant, nanos, since, span};
 use super::target::DelayTarget;
 
 /// The most frames that wait: over 4 s of 60 a second, and four times the largest delay with a hold.
@@ -135,6 +135,8 @@ struct Held<V> {
 struct Epoch {
     /// Sequence number, timestamp and ticks (which do not wrap) of the frame that is furthest ahead.
     newest: (u64, u32, i64),
+    /// When that one arrived.
+    arrived: i64,
     shown: Option<Shown>,
     /// The sequence numbers of the last shown frames.
     remembered: [Option<u64>; REMEMBERED],
@@ -226,7 +228,7 @@ impl<V> VideoBuffer<V> {
         }
         let fastest = self.fastest();
         match &self.epoch {
-            None => self.epoch = Some(Epoch::new(&packet, 0)),
+            None => self.epoch = Some(Epoch::new(&packet, arrived, 0)),
             Some(epoch) if epoch.continued_by(&packet, arrived, fastest, self.scale) => {
                 self.drop_suspect();
             }
@@ -275,7 +277,7 @@ impl<V> VideoBuffer<V> {
         let media = first_arrived.saturating_sub(self.fastest().unwrap_or(first_arrived));
         let ticks = i128::from(media) * i128::from(self.scale.rate) / i128::from(SECOND);
         let ticks = i64::try_from(ticks).unwrap_or(0);
-        self.epoch = Some(Epoch::new(&first, ticks));
+        self.epoch = Some(Epoch::new(&first, first_arrived, ticks));
         self.queue(first, first_arrived);
         self.queue(second, arrived);
         self.settle();
@@ -301,7 +303,7 @@ impl<V> VideoBuffer<V> {
         }
         if sequence > epoch.newest.0 {
             self.rate.observe(ticks.saturating_sub(epoch.newest.2), self.scale);
-            epoch.newest = (sequence, packet.rtp, ticks);
+            (epoch.newest, epoch.arrived) = ((sequence, packet.rtp, ticks), arrived);
         }
         let size = packet.size;
         if self.make_room(size) {
@@ -504,9 +506,10 @@ impl<V> VideoBuffer<V> {
 }
 
 impl Epoch {
-    fn new<V>(packet: &VideoPacket<V>, ticks: i64) -> Self {
+    fn new<V>(packet: &VideoPacket<V>, arrived: i64, ticks: i64) -> Self {
         Self {
             newest: (packet.sequence, packet.rtp, ticks),
+            arrived,
             shown: None,
             remembered: [None; REMEMBERED],
             next: 0,
@@ -537,7 +540,11 @@ impl Epoch {
             return false;
         }
         let moved = scale.nanos(ahead(packet.rtp, self.newest.1));
-        if steps > 0 && moved < -MAX_BEHIND || steps < 0 && moved > MAX_BEHIND {
+        if steps >= 0 && moved < -MAX_BEHIND || steps <= 0 && moved > MAX_BEHIND {
+            return false;
+        }
+        let overtaken = arrived.saturating_sub(self.arrived).saturating_sub(moved);
+        if steps < 0 && overtaken > MAX_OVERTAKEN {
             return false;
         }
         let transit = arrived.saturating_sub(scale.nanos(self.ticks(packet.rtp)));

@@ -26,28 +26,9 @@ pub(super) const MAX_RECORD: usize = 48 * 1024 * 1024;
 
 /// CRC-32 (ISO 3309, reflected, polynomial 0xedb88320), as zlib and PNG have it.
 pub(super) fn crc32(parts: &[&[u8]]) -> u32 {
-    const TABLE: [u32; 256] = table();
-    let mut crc = !0_u32;
-    for byte in parts.iter().flat_map(|part| part.iter()) {
-        crc = TABLE[usize::from((crc as u8) ^ byte)] ^ (crc >> 8);
-    }
-    !crc
-}
-
-const fn table() -> [u32; 256] {
-    let mut table = [0; 256];
-    let mut n = 0;
-    while n < 256 {
-        let mut crc = n as u32;
-        let mut bit = 0;
-        while bit < 8 {
-            crc = if crc & 1 == 1 { 0xedb8_8320 ^ (crc >> 1) } else { crc >> 1 };
-            bit += 1;
-        }
-        table[n] = crc;
-        n += 1;
-    }
-    table
+    let mut hasher = crc32fast::Hasher::new();
+    parts.iter().for_each(|part| hasher.update(part));
+    hasher.finalize()
 }
 
 /// What a recording begins with.

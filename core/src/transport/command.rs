@@ -22,7 +22,7 @@ impl Transport {
     ///
     /// # Errors
     /// [`StartError::AlreadyStarted`], [`StartError::ShutDown`], and [`StartError::Signaling`] where the
-    /// system gives no randomness for a certificate.
+    /// system gives no randomness for a certificate, or the build is without the feature `aws-lc-rs`.
     pub fn start(&mut self, now: Instant) -> Result<(), StartError> {
         if let Some(trace) = self.trace.take() {
             return self.traced(trace, now, |_| Call::Start, |t| t.start(now));
@@ -184,6 +184,7 @@ impl Transport {
         for slot in slots {
             let connection = self.remotes.get_mut(slot).and_then(|r| r.connection.as_deref_mut());
             let Some(connection) = connection else { continue };
+            connection.look_at_reception(now);
             if let Some(size) = patch.jitter_buffer_size_ms
                 && let Err(error) = connection.reception.set_size(size)
             {
@@ -236,6 +237,7 @@ impl Transport {
     pub fn metrics(&self) -> Metrics {
         let signaling = self.signaling.counters();
         let count = |state| self.remotes.iter().filter(|remote| remote.state == state).count();
+        let (media_waiting, events_waiting, data_waiting) = self.queues.lengths();
         Metrics {
             announced: self.remotes.iter().filter(|remote| remote.announced).count(),
             connecting: count(PeerState::Connecting),
@@ -250,6 +252,9 @@ impl Transport {
             audio_encodes: self.counts.audio_encodes,
             media_dropped: self.queues.dropped.1,
             data_dropped: self.queues.dropped.2,
+            media_waiting,
+            events_waiting,
+            data_waiting,
             signaling_malformed: signaling.malformed,
             signaling_reconnects: signaling.reconnects,
         }

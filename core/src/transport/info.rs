@@ -203,6 +203,13 @@ pub struct Metrics {
     pub media_dropped: u64,
     /// Data messages that were not fetched in time.
     pub data_dropped: u64,
+    /// Frames of media that wait to be fetched, now: at most 1,000.
+    pub media_waiting: usize,
+    /// Events that wait to be fetched, now, data messages included. From 4,096 others on, those that later ones have superseded
+    /// are left out.
+    pub events_waiting: usize,
+    /// Of these, data messages: at most 16,384.
+    pub data_waiting: usize,
     /// Signaling messages that made no sense.
     pub signaling_malformed: u64,
     /// Times that signaling came back.

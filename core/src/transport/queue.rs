@@ -125,6 +125,11 @@ impl Queues {
         queues.into_iter().find_map(|(empty, why)| (!empty).then_some(why))
     }
 
+    /// How many frames of media, events, and data messages among these, wait for the application.
+    pub(super) fn lengths(&self) -> (usize, usize, usize) {
+        (self.media.len(), self.events.len(), self.data)
+    }
+
     /// Whether the application has something to fetch.
     pub(super) fn has_events(&self) -> bool {
         !self.events.is_empty() || !self.media.is_empty() || self.lagged != (0, 0)

@@ -198,12 +198,13 @@ impl Reception {
     }
 }
 
-/// A report as the engine tells it.
+/// A report as the engine tells it. Engines also send some before any packet, with a timestamp that is not yet
+/// that of the stream: these say nothing (str0m does, with 0).
 pub(super) fn report(media: &PeerMedia) -> Option<RtcpSenderReport> {
     let PeerMedia::Report { video, ntp, rtp, packets, octets, arrived } = *media else {
         return None;
     };
-    Some(RtcpSenderReport {
+    (packets > 0).then_some(RtcpSenderReport {
         medium: if video { Medium::Video } else { Medium::Audio },
         ntp_timestamp: ntp,
         rtp_timestamp: rtp,

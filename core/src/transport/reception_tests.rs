@@ -295,3 +295,14 @@ mod decoded {
         }
     }
 }
+
+#[test]
+fn a_report_of_a_sender_that_has_sent_nothing_is_no_report() {
+    let of = |packets| {
+        let arrived = Instant::now();
+        PeerMedia::Report { video: true, ntp: 1 << 63, rtp: 0, packets, octets: 0, arrived }
+    };
+    assert_eq!(report(&of(0)), None);
+    let found = report(&of(1)).unwrap();
+    assert_eq!((found.medium, found.packet_count), (Medium::Video, 1));
+}

@@ -110,6 +110,8 @@ pub(super) struct Connection {
     /// When a lost path is sought anew.
     pub(super) restart_at: Option<Instant>,
     pub(super) reception: Reception,
+    /// When it has something to hand over next, as of the latest look at it.
+    playout_at: Option<Instant>,
     /// The last one that was told.
     sync_state: SyncState,
     pub(super) timeline: SendTimeline,
@@ -138,6 +140,7 @@ impl Connection {
             deadline: None,
             restart_at: None,
             reception,
+            playout_at: Some(now),
             sync_state: SyncState::default(),
             timeline,
             source: None,
@@ -179,7 +182,7 @@ impl Connection {
         let mut earliest = self.peer.poll_timeout();
         Deadline::consider(&mut earliest, self.deadline, "connecting");
         Deadline::consider(&mut earliest, self.restart_at, "ICE restart");
-        Deadline::consider(&mut earliest, self.reception.poll_timeout(), "playout");
+        Deadline::consider(&mut earliest, self.playout_at, "playout");
         Deadline::consider(&mut earliest, self.keyframes.ask_at, "keyframe");
         Deadline::consider(
             &mut earliest,
@@ -195,7 +198,23 @@ impl Connection {
             let figures = self.peer.figures();
             self.sample.take(now, figures);
             self.reception.measure(now, unix, figures.rtt);
+            self.playout_at = Some(now);
         }
+    }
+
+    /// Something was put into the reception, or its settings are others: it is to be looked at.
+    pub(super) fn look_at_reception(&mut self, now: Instant) {
+        self.playout_at = Some(now);
+    }
+
+    /// Whether the reception may have something to hand over, or to tell: what is sent costs no look at what is received.
+    pub(super) fn reception_is_due(&self, now: Instant) -> bool {
+        self.playout_at.is_some_and(|at| at <= now)
+    }
+
+    /// Everything that is due has been taken out of the reception.
+    pub(super) fn reception_looked_at(&mut self) {
+        self.playout_at = self.reception.poll_timeout();
     }
 
     /// The sync state, if it has changed since this was asked last.

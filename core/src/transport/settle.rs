@@ -36,7 +36,10 @@ impl Transport {
         while let Some(event) = connection.peer.poll_event() {
             end = end.or(self.on_peer_event(now, slot, &mut connection, event));
         }
-        self.play_out(now, slot, &mut connection);
+        if connection.reception_is_due(now) {
+            self.play_out(now, slot, &mut connection);
+            connection.reception_looked_at();
+        }
         if let Some(remote) = self.remotes.get_mut(slot) {
             remote.connection = Some(connection);
         }
@@ -114,6 +117,7 @@ impl Transport {
                 if self.bypass_playout {
                     return self.pass_audio(slot, arrived, rtp, opus);
                 }
+                connection.look_at_reception(now);
                 let frame = connection.reception.audio(now, arrived, sequence, rtp, opus);
                 if let Some((frame, remote)) = frame.zip(self.remotes.get(slot)) {
                     self.queues.media(Media::Audio { peer: remote.id.clone(), frame });
@@ -125,10 +129,12 @@ impl Transport {
                 if self.bypass_playout {
                     return self.pass_video(now, slot, rtp, frame, contiguous);
                 }
+                connection.look_at_reception(now);
                 connection.reception.video(now, sequence, rtp, contiguous, frame);
             }
             PeerMedia::Report { .. } => {
                 if let Some(report) = reception::report(&media) {
+                    connection.look_at_reception(now);
                     connection.reception.report(&report);
                 }
             }

@@ -107,7 +107,7 @@ impl<R: Runtime> WebRtcTransport<R> {
     /// # Errors
     /// [`io::ErrorKind::InvalidInput`] after the start, where it is recorded already, and for a ring, which is a whole
     /// file at each time: [`recorder`](Self::recorder) keeps one in memory. A file that is there stays as it is then.
-    /// What the system says of the file: this transport can be recorded no more then.
+    /// What the system says of the file, which may then be another one.
     pub fn record_to(
         &self,
         path: impl AsRef<Path>,
@@ -329,6 +329,12 @@ impl<R: Runtime> WebRtcTransport<R> {
             dropped: counters.dropped.load(Ordering::Relaxed),
             oversized: counters.oversized.load(Ordering::Relaxed),
         }
+    }
+
+    /// How many calls wait for something, for tests.
+    #[cfg(any(test, feature = "conformance"))]
+    pub(crate) fn waiting(&self) -> usize {
+        self.handle.shared().lock().waiting()
     }
 
     /// The events and the media that arrive, those that wait already included.

@@ -20,7 +20,7 @@ pub struct RecordingFile {
 }
 
 impl RecordingFile {
-    /// Makes the file, readable by its owner alone, and begins to write.
+    /// Begins to write.
     pub(super) fn begin(file: File, recorder: Recorder) -> io::Result<Self> {
         let (stop, stopped) = mpsc::channel::<()>();
         let write = move || write_all(file, &recorder, |wait| stopped.recv_timeout(wait));
@@ -44,8 +44,8 @@ impl RecordingFile {
 
 /// Begins a recording that goes into a file.
 ///
-/// The recorder comes first: a file that is there, maybe of a recording that goes on, is emptied only once it is
-/// known that there is something to write.
+/// The file comes first: a transport is recorded once, and should not be for nothing. One that is there, maybe of a
+/// recording that goes on, is emptied only once it is known that there is something to write.
 pub(super) fn to_file(
     path: &Path,
     options: &RecordOptions,
@@ -55,21 +55,46 @@ pub(super) fn to_file(
         let why = "a ring is kept in memory and cannot be written to a file as it grows";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
     }
-    let recorder = recorder()?;
-    RecordingFile::begin(create(path)?, recorder)
+    let (file, made) = open(path)?;
+    match recorder() {
+        Ok(recorder) => {
+            empty(&file)?;
+            RecordingFile::begin(file, recorder)
+        }
+        Err(error) => {
+            if made {
+                // The error that counts is the other one.
+                let _ = std::fs::remove_file(path);
+            }
+            Err(error)
+        }
+    }
 }
 
-/// Opens a new file for a recording: mode 0600, since it tells who talked with whom, and when.
-pub(super) fn create(path: &Path) -> io::Result<File> {
+/// Opens a file for a recording, and says whether it is a new one: mode 0600, since it tells who talked with whom, and
+/// when. One that was there stays as it is, and is known to be ours.
+fn open(path: &Path) -> io::Result<(File, bool)> {
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
+    options.write(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.clone().create_new(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        made => return Ok((made?, true)),
+    }
     let file = options.open(path)?;
-    // One that was there may have been open to others.
+    // Whether they can be changed is better known before than after.
+    #[cfg(unix)]
+    file.set_permissions(file.metadata()?.permissions())?;
+    Ok((file, false))
+}
+
+/// Empties a file, which may have been there and open to others.
+fn empty(file: &File) -> io::Result<()> {
     #[cfg(unix)]
     file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
-    Ok(file)
+    // What is no regular file has no length to be changed.
+    if file.metadata()?.len() > 0 { file.set_len(0) } else { Ok(()) }
 }
 
 fn write_all(

@@ -243,7 +243,7 @@ impl<M: Machine> State<M> {
     }
 
     /// How many wait, for tests.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "conformance"))]
     pub(crate) fn waiting(&self) -> usize {
         let wakers = [&self.starting, &self.ending, &self.listening];
         self.connecting.len() + wakers.iter().map(|wakers| wakers.0.len()).sum::<usize>()

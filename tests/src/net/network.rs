@@ -105,6 +105,13 @@ pub(crate) enum Fate {
     Lost(Lost),
 }
 
+/// What a datagram's step led to.
+enum Step {
+    Arrived(Arrival),
+    /// Its next step, and when.
+    Further(Order, UnderWay),
+}
+
 /// The order of what happens: by time, then by the order of sending, first copies first.
 type Order = (Duration, u64, u64);
 
@@ -342,8 +349,43 @@ impl Network {
     ) {
         self.stats.sent += 1;
         self.sent += 1;
-        if let Err(lost) = self.leave(now, host, from, to, payload) {
-            self.lose(self.sent, lost);
+        match self.leave(now, host, from, to, payload) {
+            // What has arrived waits to be fetched.
+            Ok((order, datagram)) => drop(self.line_up(now, order, datagram, false)),
+            Err(lost) => self.lose(self.sent, lost),
+        }
+    }
+
+    /// A datagram waits in line for its next step. What comes at once goes on at once, if nothing is before it: over
+    /// links without delay it need not wait at each.
+    fn line_up(
+        &mut self,
+        now: Duration,
+        mut order: Order,
+        mut datagram: UnderWay,
+        fetched: bool,
+    ) -> Option<Arrival> {
+        loop {
+            let first = self.under_way.first_key_value();
+            if order.0 > now
+                || first.is_some_and(|(first, _)| *first < order)
+                || !fetched && matches!(datagram.stage, Stage::Arrived)
+            {
+                self.under_way.insert(order, datagram);
+                return None;
+            }
+            match self.go_on(order, datagram) {
+                Ok(Step::Further(next, on)) => (order, datagram) = (next, on),
+                Ok(Step::Arrived(arrival)) => {
+                    self.stats.delivered += 1;
+                    self.note(order.1, Fate::Arrived(arrival.host));
+                    return Some(arrival);
+                }
+                Err(lost) => {
+                    self.lose(order.1, lost);
+                    return None;
+                }
+            }
         }
     }
 
@@ -387,14 +429,9 @@ impl Network {
                 return None;
             }
             let (order, datagram) = entry.remove_entry();
-            match self.go_on(order, datagram) {
-                Ok(None) => {}
-                Ok(Some(arrival)) => {
-                    self.stats.delivered += 1;
-                    self.note(order.1, Fate::Arrived(arrival.host));
-                    return Some(arrival);
-                }
-                Err(lost) => self.lose(order.1, lost),
+            let arrival = self.line_up(now, order, datagram, true);
+            if arrival.is_some() {
+                return arrival;
             }
         }
         None
@@ -425,7 +462,7 @@ impl Network {
         from: SocketAddr,
         to: SocketAddr,
         payload: Vec<u8>,
-    ) -> Result<(), Lost> {
+    ) -> Result<(Order, UnderWay), Lost> {
         if self.under_way.len() >= MAX_UNDER_WAY {
             return Err(Lost::Queue);
         }
@@ -436,8 +473,7 @@ impl Network {
         if from.ip().is_loopback() && to.ip().is_loopback() {
             let at = At { realm: Realm::INTERNET, from, to };
             let local = UnderWay { stage: Stage::Arrived, sender: host, at, payload };
-            self.under_way.insert((now + LOOPBACK, order.1, 0), local);
-            return Ok(());
+            return Ok(((now + LOOPBACK, order.1, 0), local));
         }
         let place = self.topology.places.get_mut(&from.ip()).ok_or(Lost::NoRoute)?;
         if place.host != host {
@@ -450,8 +486,7 @@ impl Network {
         let datagram = UnderWay { stage: Stage::Left, sender: host, at, payload };
         if self.host_of(to.ip()) == Some(host) {
             let local = UnderWay { stage: Stage::Arrived, ..datagram };
-            self.under_way.insert((now + LOOPBACK, order.1, 0), local);
-            return Ok(());
+            return Ok(((now + LOOPBACK, order.1, 0), local));
         }
         let place = self.topology.places.get_mut(&from.ip()).ok_or(Lost::NoRoute)?;
         if !place.guard.lets_out(now, from, to) {
@@ -459,12 +494,11 @@ impl Network {
         }
         let (up, _) = self.links.get_mut(&from.ip()).ok_or(Lost::NoRoute)?;
         let passed = up.pass(now, header(from.is_ipv6()), datagram.payload.len())?;
-        self.schedule(order, passed, datagram);
-        Ok(())
+        Ok(self.far_end(order, passed, datagram))
     }
 
     /// The next step of a datagram: an arrival, or it is under way again.
-    fn go_on(&mut self, order: Order, mut datagram: UnderWay) -> Result<Option<Arrival>, Lost> {
+    fn go_on(&mut self, order: Order, mut datagram: UnderWay) -> Result<Step, Lost> {
         let now = order.0;
         let sender = datagram.sender;
         if matches!(datagram.stage, Stage::Left) {
@@ -479,8 +513,8 @@ impl Network {
             if let Some(path) = own.or_else(|| internet.then_some(&mut self.internet)) {
                 let v6 = datagram.at.to.is_ipv6();
                 let passed = path.pass(now, header(v6), datagram.payload.len())?;
-                self.schedule(order, passed, datagram);
-                return Ok(None);
+                let (order, datagram) = self.far_end(order, passed, datagram);
+                return Ok(Step::Further(order, datagram));
             }
         }
         if matches!(datagram.stage, Stage::Crossed) {
@@ -500,8 +534,8 @@ impl Network {
             }
             let (_, down) = self.links.get_mut(&to.ip()).ok_or(Lost::NoRoute)?;
             let passed = down.pass(now, header(to.is_ipv6()), datagram.payload.len())?;
-            self.schedule(order, passed, datagram);
-            return Ok(None);
+            let (order, datagram) = self.far_end(order, passed, datagram);
+            return Ok(Step::Further(order, datagram));
         }
         let At { from, to, .. } = datagram.at;
         let mut arrival = |host| Arrival {
@@ -512,40 +546,44 @@ impl Network {
             payload: std::mem::take(&mut datagram.payload),
         };
         if to.ip().is_loopback() {
-            return Ok(Some(arrival(sender)));
+            return Ok(Step::Arrived(arrival(sender)));
         }
         let place = self.topology.places.get(&to.ip()).filter(|place| place.up);
         let host = place.ok_or(Lost::InterfaceDown)?.host;
-        if self.apart(sender, host) { Err(Lost::Partition) } else { Ok(Some(arrival(host))) }
+        if self.apart(sender, host) {
+            return Err(Lost::Partition);
+        }
+        Ok(Step::Arrived(arrival(host)))
     }
 
-    /// What has come through a link goes on at its far end.
-    fn schedule(
+    /// What has come through a link is at its far end then; a second copy waits there.
+    fn far_end(
         &mut self,
         order: Order,
         (first, second): (super::link::Passed, Option<super::link::Passed>),
-        datagram: UnderWay,
-    ) {
+        mut datagram: UnderWay,
+    ) -> (Order, UnderWay) {
         if let Some(second) = second {
             self.stats.duplicated += 1;
             self.note(order.1, Fate::Doubled);
             self.copies += 1;
             let UnderWay { stage, sender, at, ref payload } = datagram;
-            let copy = UnderWay { stage, sender, at, payload: payload.clone() };
-            self.insert((second.at, order.1, self.copies), second.flipped, copy);
+            let mut copy = UnderWay { stage, sender, at, payload: payload.clone() };
+            self.flip(order.1, second.flipped, &mut copy);
+            self.under_way.insert((second.at, order.1, self.copies), copy);
         }
-        self.insert((first.at, order.1, order.2), first.flipped, datagram);
+        self.flip(order.1, first.flipped, &mut datagram);
+        ((first.at, order.1, order.2), datagram)
     }
 
-    fn insert(&mut self, order: Order, flipped: Option<usize>, mut datagram: UnderWay) {
+    fn flip(&mut self, number: u64, flipped: Option<usize>, datagram: &mut UnderWay) {
         if let Some(bit) = flipped
             && let Some(byte) = datagram.payload.get_mut(bit / 8)
         {
             *byte ^= 1 << (bit % 8);
             self.stats.corrupted += 1;
-            self.note(order.1, Fate::Damaged);
+            self.note(number, Fate::Damaged);
         }
-        self.under_way.insert(order, datagram);
     }
 }
 

@@ -233,6 +233,20 @@ impl Network {
         };
         self.add_interface(host, site, config.access(), false)
     }
+
+    /// Adds a host of a preset with one interface of IPv6 beside its own of IPv4, if it has one: at a global address, without
+    /// NAT, behind a router that lets answers in alone (RFC 6092, section 3.2). Links are those of the preset.
+    ///
+    /// # Panics
+    /// Where there are more than 131,000 public addresses.
+    pub fn add_preset_host_v6(&mut self, host: usize, preset: Preset) -> IpAddr {
+        let mut access = preset.config().access();
+        if access.firewall == Firewall::Open {
+            access.firewall = Firewall::OnlyOut;
+        }
+        let site = self.add_site(&[]);
+        self.add_interface(host, site, access, true)
+    }
 }
 
 #[cfg(test)]

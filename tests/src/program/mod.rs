@@ -2,6 +2,7 @@
 
 mod measure;
 mod minimise;
+mod yardstick;
 
 use std::io::{IsTerminal, Write};
 use std::ops::RangeInclusive;
@@ -15,6 +16,7 @@ use rtcmesh_sim::net::Preset;
 use rtcmesh_sim::scenario::{Options, Plan, Progress, Report, Scenario};
 
 use measure::{Measured, measured};
+use yardstick::Yardstick;
 
 /// Runs whole meshes in virtual time: each seed draws a world and what happens in it, and a model checks what it does.
 ///
@@ -49,7 +51,7 @@ struct Arguments {
     /// One JSON object for each seed.
     #[arg(long)]
     json: bool,
-    /// Of a seed that fails, find a few acts that suffice.
+    /// Of a seed that fails, find a few acts that suffice for a failure of the same kind.
     #[arg(long)]
     minimise: bool,
     /// Write what happened to this file as text, and every datagram to FILE.pcapng, decrypted.
@@ -167,17 +169,18 @@ fn all(arguments: &Arguments) -> Result<bool, String> {
                 bar.set_position(progress.elapsed.as_millis() as u64);
             }
         };
-        let Measured { report, cpu_seconds, tap } =
+        let Measured { report, cpu_seconds, engine, tap } =
             measured(&plan, arguments.trace.is_some(), watch);
         if count > 1 {
             bar.inc(1);
         }
         elapsed += report.elapsed.as_secs_f64();
         cpu += cpu_seconds;
-        bar.suspend(|| tell(arguments, &report, cpu_seconds, count));
+        bar.suspend(|| tell(arguments, &report, (cpu_seconds, engine), count));
         if !report.passed() {
             failed.push(seed);
-            bar.suspend(|| say_again(arguments, &plan));
+            let only = arguments.minimise.then(|| minimised(arguments, &plan, &report));
+            bar.suspend(|| say_again(arguments, &plan, only.as_deref()));
         }
         if let Some(trace) = &mut trace {
             trace.write(&plan, &report, tap.as_deref())?;
@@ -195,28 +198,62 @@ fn all(arguments: &Arguments) -> Result<bool, String> {
     Ok(failed.is_empty())
 }
 
-fn tell(arguments: &Arguments, report: &Report, cpu_seconds: f64, count: u64) {
+fn tell(
+    arguments: &Arguments,
+    report: &Report,
+    (cpu_seconds, engine): (f64, Option<Yardstick>),
+    count: u64,
+) {
+    let speed = report.elapsed.as_secs_f64() / cpu_seconds.max(1e-9);
     if arguments.json {
-        say(&report.json(cpu_seconds).to_string());
+        let mut object = report.json(cpu_seconds);
+        object["times_real_time"] = speed.into();
+        if let Some(engine) = engine {
+            object["engine_cpu_seconds"] = engine.cpu_seconds.into();
+            object["engine_datagrams"] = engine.datagrams.into();
+            object["over_engine"] = engine.over(cpu_seconds).into();
+        }
+        say(&object.to_string());
     } else if count == 1 || !report.passed() {
-        let speed = report.elapsed.as_secs_f64() / cpu_seconds.max(1e-9);
         let sent = report.network.sent;
         let each = cpu_seconds * 1e6 / sent.max(1) as f64;
         say(&format!(
             "{report}\n{cpu_seconds:.2} s of CPU: {speed:.0} times real time; {sent} datagrams, {each:.1} us each"
         ));
+        if let Some(engine) = engine {
+            let Yardstick { cpu_seconds: own, datagrams, audio } = engine;
+            let (over, (out, back)) = (engine.over(cpu_seconds), audio);
+            say(&format!(
+                "the engine alone: {own:.2} s for {datagrams} datagrams, {back} of {out} packets of audio; all of it takes {over:.2} times as long"
+            ));
+        }
     }
 }
 
 /// How to see a failure again.
-fn say_again(arguments: &Arguments, plan: &Plan) {
-    let only = arguments.minimise.then(|| minimise::minimise(plan, &arguments.options()));
-    let line = arguments.again(plan.seed, only.as_deref());
+fn say_again(arguments: &Arguments, plan: &Plan, only: Option<&[usize]>) {
+    let line = arguments.again(plan.seed, only);
     if arguments.json {
         say_error(&line);
     } else {
         say(&format!("again: {line}"));
     }
+}
+
+/// A few acts that suffice, with a bar while they are sought.
+fn minimised(arguments: &Arguments, plan: &Plan, report: &Report) -> Vec<usize> {
+    let bar = bar(minimise::MAX_TRIES as u64, arguments.json);
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos} tries of at most {len}, {msg}")
+    {
+        bar.set_style(style);
+    }
+    let watch = |tries: usize, left: usize| {
+        bar.set_position(tries as u64);
+        bar.set_message(format!("{left} acts are left"));
+    };
+    let found = minimise::minimise(plan, &arguments.options(), report, watch);
+    bar.finish_and_clear();
+    found
 }
 
 fn bar(count: u64, quiet: bool) -> ProgressBar {

@@ -50,6 +50,8 @@ pub enum Act {
     Partition(u64, Duration),
     /// Its interface is down for a time.
     Flap(usize, Duration),
+    /// Its first interface is down for a time; where it has a second one, it goes on over that.
+    Handover(usize, Duration),
     /// It moves to another network; `None`: to a public address.
     Roam(usize, Option<Preset>),
     /// Its NATs forget all their mappings.
@@ -60,6 +62,20 @@ pub enum Act {
     Forge(usize, usize),
     /// A stranger sends it datagrams: garbage, and copies of what others sent.
     Spray(usize),
+}
+
+impl Act {
+    /// Whether there may be other paths after it.
+    pub(super) const fn moves(&self) -> bool {
+        matches!(
+            self,
+            Self::Cut(..)
+                | Self::Partition(..)
+                | Self::Flap(..)
+                | Self::Handover(..)
+                | Self::Roam(..)
+        )
+    }
 }
 
 impl fmt::Display for Act {
@@ -87,6 +103,7 @@ impl fmt::Display for Act {
                 write!(f, "{names} are cut off from the others for {time:?}")
             }
             Self::Flap(a, time) => write!(f, "p{a}'s interface is down for {time:?}"),
+            Self::Handover(a, time) => write!(f, "p{a} leaves its first network for {time:?}"),
             Self::Roam(a, None) => write!(f, "p{a} moves to a public address"),
             Self::Roam(a, Some(preset)) => write!(f, "p{a} moves to {preset}"),
             Self::Rebind(a) => write!(f, "p{a}'s NAT forgets its mappings"),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::act::Act;
 use super::draw::{Peer, Plan, Scenario};
+use crate::host::Family;
 use crate::net::Preset;
 
 /// So many acts are read at most.
@@ -35,6 +36,8 @@ impl Plan {
             Peer {
                 room: n % rooms,
                 preset: place(byte),
+                family: [Family::V4, Family::V4, Family::Dual, Family::V6][byte >> 4 & 3],
+                second: (byte >> 6 == 3).then_some(Preset::Cellular),
                 offset_ms: (byte as i64 - 128) * 10,
                 drift_ppm: (byte as f64 - 128.0) / 2.0,
             }
@@ -94,7 +97,8 @@ fn act(chunk: &Bytes<'_>, peers: usize) -> Act {
         12 => Act::StopServer(time),
         13 => Act::Cut(a, b, time),
         14 => Act::Partition(x as u64 & ((1 << peers) - 1), time),
-        15 => Act::Flap(a, time),
+        15 if on => Act::Flap(a, time),
+        15 => Act::Handover(a, time),
         16 => Act::Roam(a, Preset::ALL.get(x % 16).copied()),
         17 => Act::Rebind(a),
         18 => Act::Storm(a, x as u16 * 2, time),
@@ -103,13 +107,14 @@ fn act(chunk: &Bytes<'_>, peers: usize) -> Act {
     }
 }
 
-/// Runs the plan that these bytes say.
+/// Runs the plan that these bytes say, within [`crate::isolated`]: in a binary that calls [`crate::interpose!`] a failure
+/// repeats byte for byte.
 ///
 /// # Panics
 /// Where the model finds something wrong: what a fuzzer looks for.
 pub fn hostile_mesh(bytes: &[u8]) {
     let plan = Plan::decode(bytes);
-    let report = super::run::run(&plan, &mut |_| {});
+    let report = crate::isolated(plan.seed, || super::run::run(&plan, &mut |_| {}));
     assert!(report.passed(), "{plan}\n{report}");
 }
 

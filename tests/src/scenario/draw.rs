@@ -7,6 +7,7 @@ use std::time::Duration;
 use rtcmesh_core::rng::{Rng, Seed};
 
 use super::act::Act;
+use crate::host::Family;
 use crate::net::Preset;
 
 /// What a scenario is about: which acts it draws, how many peers, and how long.
@@ -201,6 +202,10 @@ pub struct Peer {
     pub room: usize,
     /// Where it is; `None`: at a public address.
     pub preset: Option<Preset>,
+    /// Which versions of IP it has there.
+    pub family: Family,
+    /// Where its second interface is, of IPv4; `None`: it has one interface.
+    pub second: Option<Preset>,
     /// By how much its wall clock is ahead, in milliseconds.
     pub offset_ms: i64,
     /// By how much its clocks are faster, in parts per million.
@@ -258,14 +263,22 @@ impl Plan {
         let rooms = if !calm && dice.one_in(4) { 2 } else { 1 };
         let anywhere = dice.one_in(2);
         let clocks = dice.one_in(2);
+        let rich = !calm && Dice(root.fork("places")).one_in(3);
         let peers = (0..count).map(|n| {
             let mut dice = Dice(root.fork(&format!("peer {n}")));
             let somewhere = (!calm && anywhere && dice.one_in(2)).then(|| dice.preset());
             let (offset, drift) = (dice.below(2_000) as i64 - 1_000, dice.unit() * 200.0 - 100.0);
             let (offset_ms, drift_ppm) = if clocks { (offset, drift) } else { (0, 0.0) };
+            // Drawn apart: worlds without it are as they were.
+            let mut more = Dice(root.fork(&format!("places of peer {n}")));
+            let family = if rich { more.family() } else { Family::V4 };
+            let phone = rich && more.one_in(3);
+            let somewhere = if phone { Some(Preset::HomeWifi) } else { somewhere };
             Peer {
                 room: n % rooms,
                 preset: options.preset.filter(|_| n > 0).or(somewhere),
+                family,
+                second: phone.then_some(Preset::Cellular),
                 offset_ms,
                 drift_ppm,
             }
@@ -282,6 +295,7 @@ impl Plan {
             Duration::from_millis(if slow { dice.below(300) as u64 } else { 0 }),
         );
         let mut acts = script(&root, scenario, count, duration);
+        handovers(&root, &peers, duration, &mut acts);
         let (duplicate, corrupt) = if hard && dice.one_in(2) {
             (dice.unit() * 0.02, dice.unit() * 0.01)
         } else {
@@ -335,9 +349,18 @@ impl fmt::Display for Plan {
             self.corrupt * 100.0,
         )?;
         for (n, peer) in peers.iter().enumerate() {
-            let Peer { room, preset, offset_ms, drift_ppm } = peer;
+            let Peer { room, preset, family, second, offset_ms, drift_ppm } = peer;
             let place = preset.map_or("a public address", Preset::name);
-            writeln!(f, "p{n}: room {room}, {place}, clock {offset_ms:+} ms {drift_ppm:+.1} ppm")?;
+            let family = match family {
+                Family::V4 => "",
+                Family::Dual => " (IPv4 and IPv6)",
+                Family::V6 => " (IPv6)",
+            };
+            let second = second.map(|second| format!(" and {second}")).unwrap_or_default();
+            writeln!(
+                f,
+                "p{n}: room {room}, {place}{family}{second}, clock {offset_ms:+} ms {drift_ppm:+.1} ppm"
+            )?;
         }
         for (n, (at, act)) in self.acts.iter().enumerate() {
             writeln!(f, "{n:>4} {:>8.3} s {act}", at.as_secs_f64())?;
@@ -394,6 +417,18 @@ fn script(
     acts
 }
 
+/// Hosts with two interfaces go from one to the other some times.
+fn handovers(root: &Rng, peers: &[Peer], duration: Duration, acts: &mut Vec<(Duration, Act)>) {
+    let mut dice = Dice(root.fork("handovers"));
+    for (n, _) in peers.iter().enumerate().filter(|(_, peer)| peer.second.is_some()) {
+        for _ in 0..1 + dice.below(4) {
+            let at = Duration::from_millis(dice.below(duration.as_millis() as usize) as u64);
+            acts.push((at, Act::Handover(n, dice.outage())));
+        }
+    }
+    acts.sort_by_key(|(at, _)| *at);
+}
+
 /// Chance.
 struct Dice(Rng);
 
@@ -413,6 +448,10 @@ impl Dice {
 
     fn preset(&mut self) -> Preset {
         Preset::ALL[self.below(Preset::ALL.len())]
+    }
+
+    fn family(&mut self) -> Family {
+        [Family::V4, Family::V4, Family::Dual, Family::Dual, Family::V6][self.below(5)]
     }
 
     /// A time of some seconds, mostly short.

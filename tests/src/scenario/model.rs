@@ -7,6 +7,7 @@ use std::time::Duration;
 use rtcmesh_core::media::Reliability;
 use rtcmesh_core::transport::{AudioData, ClosedBy, Event, Media};
 
+use super::apart::{Paths, When, Wishes};
 use super::tag::{Class, Tag};
 
 /// Something that must not have happened.
@@ -19,6 +20,14 @@ pub struct Violation {
     pub host: Option<usize>,
     /// What.
     pub what: String,
+}
+
+impl Violation {
+    /// What kind it is: what is said without the numbers in it, which change with the script.
+    #[must_use]
+    pub fn kind(&self) -> String {
+        self.what.chars().filter(|c| !c.is_ascii_digit() && *c != '.').collect()
+    }
 }
 
 impl fmt::Display for Violation {
@@ -75,8 +84,8 @@ struct Pair {
     seen: BTreeSet<Tag>,
     /// How many messages of each class were sent in this epoch.
     sent: [u64; 3],
-    /// Whether events were lost: any gap may be one of those.
-    excused: bool,
+    /// When it was told that they have connected.
+    connected_at: Option<Duration>,
     /// Large messages from it that the transport counts as given up in this epoch, and how many of them were seen as gaps.
     given_up: u64,
     gaps: u64,
@@ -92,6 +101,17 @@ struct Mind {
     pairs: BTreeMap<usize, Pair>,
     audio: u64,
     video: u64,
+    /// Frames of media and data messages that it was told it had not fetched in time, and how many messages were seen as gaps
+    /// that nothing else explains.
+    lagged: (u64, u64),
+    gaps: u64,
+}
+
+impl Mind {
+    /// Whether so many messages that did not come may be among those that it has not fetched.
+    const fn excuses(&self, gap: u64) -> bool {
+        self.gaps + gap <= self.lagged.1
+    }
 }
 
 /// What all hosts have been told.
@@ -99,8 +119,8 @@ struct Mind {
 pub(super) struct Model {
     minds: Vec<Mind>,
     pub(super) violations: Vec<Violation>,
-    /// Pairs between which there was a direct path at some time.
-    possible: BTreeSet<(usize, usize)>,
+    paths: Paths,
+    pub(super) wishes: Wishes,
     /// Pairs that were connected at some time.
     met: BTreeSet<(usize, usize)>,
     /// Whether nothing goes wrong in the world: no connection may end or be lost.
@@ -108,6 +128,13 @@ pub(super) struct Model {
     /// Ends that are said to be the other side's wish, to be looked at when all have been listened to.
     left: Vec<(usize, usize)>,
 }
+
+/// Without a path, what was under way is lost at once; what had arrived may be told for so long, and be played.
+const TOLD_WITHIN: Duration = Duration::from_secs(1);
+const PLAYED_WITHIN: Duration = Duration::from_secs(5);
+
+/// A call is answered within this of the event that answers it.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(1);
 
 /// How long after the end of a connection the other side's word of it may come.
 const WORD_WITHIN: Duration = Duration::from_secs(30);
@@ -132,9 +159,25 @@ impl Model {
         }
     }
 
-    /// There is a direct path between these two from now on, or was.
-    pub(super) fn path_possible(&mut self, a: usize, b: usize) {
-        self.possible.insert((a.min(b), a.max(b)));
+    /// There is a direct path between these two from now on, or there is none.
+    pub(super) fn path(&mut self, now: Duration, a: usize, b: usize, open: bool) {
+        self.paths.set(now, a, b, open);
+    }
+
+    /// What comes from another host must have had a path.
+    fn must_have_path(
+        &self,
+        when: When,
+        (host, other): (usize, usize),
+        within: Duration,
+        what: &str,
+    ) -> Result<(), String> {
+        match self.paths.without_since(host, other) {
+            Some(since) if when.earliest > since + within => {
+                Err(format!("{what} p{other}, and there is no path since {since:?}"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether two were connected at some time.
@@ -147,6 +190,7 @@ impl Model {
         let mind = &mut self.minds[host];
         let (room, incarnation) = (mind.room, mind.incarnation + 1);
         *mind = Mind { room, incarnation, since: now, ..Mind::default() };
+        self.wishes.forget_all_of(host);
     }
 
     pub(super) fn next_audio(&mut self, host: usize) -> Tag {
@@ -191,16 +235,15 @@ impl Model {
         let Some(other) = self.minds[to].pairs.get(&from).filter(|other| other.at.is_up()) else {
             return 0;
         };
-        if other.excused {
-            return 0;
-        }
         let arrived = |class: Class| {
             let key = (self.minds[from].incarnation, pair.epoch, class);
             other.next.get(&key).copied().unwrap_or(0)
         };
         let open = |class: Class| pair.sent[class.index()].saturating_sub(arrived(class));
         let told = other.given_up.saturating_sub(other.gaps);
-        open(Class::Small) + open(Class::Large).saturating_sub(told)
+        let open = open(Class::Small) + open(Class::Large).saturating_sub(told);
+        // What was not fetched in time may be of anybody.
+        open.saturating_sub(self.minds[to].lagged.1 - self.minds[to].gaps)
     }
 
     /// So many large messages from another a host counts as given up, since they connected.
@@ -210,27 +253,57 @@ impl Model {
         }
     }
 
-    /// Losses that a host was told of may be gaps.
-    pub(super) fn excuse(&mut self, host: usize) {
-        for pair in self.minds[host].pairs.values_mut() {
-            pair.excused = true;
+    pub(super) fn event(&mut self, when: When, host: usize, event: &Event) {
+        if let Err(what) = self.check_event(when, host, event) {
+            self.violation(when.told, Some(host), what);
         }
     }
 
-    pub(super) fn event(&mut self, now: Duration, host: usize, event: &Event) {
-        if let Err(what) = self.check_event(now, host, event) {
+    /// What a transport counts as dropped must have been told, and the other way round.
+    pub(super) fn dropped(&mut self, now: Duration, host: usize, counted: (u64, u64)) {
+        let told = self.minds[host].lagged;
+        if told != counted {
+            let what =
+                format!("frames and messages not fetched: told {told:?}, counted {counted:?}");
             self.violation(now, Some(host), what);
         }
     }
 
-    /// All have been listened to: whoever is said to have ended a connection must have done so.
-    pub(super) fn all_looked(&mut self, now: Duration, alive: impl Fn(usize) -> bool) {
+    /// The answer to a call that was made at `called` must be what the events say.
+    pub(super) fn answered(
+        &mut self,
+        now: Duration,
+        (host, other): (usize, usize),
+        called: Duration,
+        connected: bool,
+    ) {
+        let pair = self.minds[host].pairs.entry(other).or_default();
+        let (at, since) = (pair.at, pair.connected_at);
+        let right = if connected {
+            at.is_up() || since.is_some_and(|since| since >= called)
+        } else {
+            !at.is_up() || since.is_none_or(|since| since + ANSWERED_WITHIN >= now)
+        };
+        if !right {
+            let answer = if connected { "connected" } else { "failed" };
+            let what = format!("the call of p{other} has {answer}, by its events it is {at:?}");
+            self.violation(now, Some(host), what);
+        }
+    }
+
+    /// Whether a host has been told that a connection with another stands, or is being sought anew.
+    pub(super) fn is_up(&self, host: usize, other: usize) -> bool {
+        self.minds[host].pairs.get(&other).is_some_and(|pair| pair.at.is_up())
+    }
+
+    /// All have been listened to: whoever is said to have ended a connection must have done so, of those that `know`.
+    pub(super) fn all_looked(&mut self, now: Duration, know: impl Fn(usize) -> bool) {
         for (host, other) in std::mem::take(&mut self.left) {
             let pair = self.minds[other].pairs.get(&host);
             let goes_on = pair.is_some_and(|pair| {
                 pair.at.is_up() && pair.ended.is_none_or(|ended| now > ended + WORD_WITHIN)
             });
-            if goes_on && alive(other) && self.minds[other].since + WORD_WITHIN < now {
+            if goes_on && know(other) && self.minds[other].since + WORD_WITHIN < now {
                 let what = format!("p{other} is said to have ended its connection, and has not");
                 self.violation(now, Some(host), what);
             }
@@ -243,10 +316,15 @@ impl Model {
         pair.map_or(0, |pair| std::mem::take(&mut pair.heard))
     }
 
-    fn check_event(&mut self, now: Duration, host: usize, event: &Event) -> Result<(), String> {
-        if let Event::Lagged { .. } = event {
-            self.excuse(host);
+    fn check_event(&mut self, when: When, host: usize, event: &Event) -> Result<(), String> {
+        let now = when.told;
+        if let Event::Lagged { media, data } = event {
+            let lagged = &mut self.minds[host].lagged;
+            *lagged = (lagged.0 + media, lagged.1 + data);
             return Ok(());
+        }
+        if let Event::SignalingUp { .. } | Event::SignalingDown { .. } = event {
+            self.wishes.forget_all_of(host);
         }
         let Some(name) = event.peer() else { return Ok(()) };
         if name.as_str() == STRANGER
@@ -259,7 +337,26 @@ impl Model {
         if self.minds[other].room != self.minds[host].room {
             return Err(format!("{name} is in another room: {event:?}"));
         }
-        let possible = self.possible.contains(&(host.min(other), host.max(other)));
+        match event {
+            Event::Connected { .. } => {
+                self.must_have_path(when, (host, other), TOLD_WITHIN, "connected with")?;
+            }
+            Event::Reconnected { .. } => {
+                self.must_have_path(when, (host, other), TOLD_WITHIN, "reconnected with")?;
+            }
+            Event::Data { .. } => {
+                self.must_have_path(when, (host, other), TOLD_WITHIN, "a message of")?;
+            }
+            Event::Connecting { .. } if !self.wishes.may_connect(when.earliest, host, other) => {
+                return Err(format!("connects with p{other}, and nobody wishes it any more"));
+            }
+            Event::Closed { by: ClosedBy::Peer, .. } => self.wishes.told(now, host, other),
+            // Whoever is announced anew is called anew.
+            Event::PeerDiscovered { .. } | Event::PeerGone { .. } => {
+                self.wishes.forget(host, other);
+            }
+            _ => {}
+        }
         let ends = matches!(
             event,
             Event::Failed { .. } | Event::Closed { .. } | Event::Reconnecting { .. }
@@ -281,11 +378,8 @@ impl Model {
                 self.met.insert((host.min(other), host.max(other)));
                 pair.epoch += 1;
                 pair.sent = [0; 3];
-                pair.excused = false;
+                pair.connected_at = Some(now);
                 (pair.given_up, pair.gaps) = (0, 0);
-                if !possible {
-                    return Err(format!("connected with {name}, and there is no path"));
-                }
                 At::Connected
             }
             (At::Connected, Event::Reconnecting { .. }) => At::Lost,
@@ -352,22 +446,27 @@ impl Model {
         if told {
             pair.gaps += gap;
         }
-        if tag.number < expected || (gap > 0 && !told && !pair.excused) {
+        let excused = told || self.minds[host].excuses(gap);
+        if !told && excused {
+            self.minds[host].gaps += gap;
+        }
+        if tag.number < expected || !excused {
             return Err(format!("{class:?} message {tag} came where number {expected} was due"));
         }
         Ok(())
     }
 
-    pub(super) fn media(&mut self, now: Duration, host: usize, media: &Media) {
-        if let Err(what) = self.check_media(host, media) {
-            self.violation(now, Some(host), what);
+    pub(super) fn media(&mut self, when: When, host: usize, media: &Media) {
+        if let Err(what) = self.check_media(when, host, media) {
+            self.violation(when.told, Some(host), what);
         }
     }
 
-    fn check_media(&mut self, host: usize, media: &Media) -> Result<(), String> {
+    fn check_media(&mut self, when: When, host: usize, media: &Media) -> Result<(), String> {
         let name = media.peer();
         let other = number(name.as_str()).filter(|other| *other < self.minds.len());
         let other = other.ok_or_else(|| format!("media of {name}, who is nobody"))?;
+        self.must_have_path(when, (host, other), PLAYED_WITHIN, "media of")?;
         let pair = self.minds[host].pairs.entry(other).or_default();
         if !pair.was_up && !pair.at.is_up() {
             return Err(format!("media of {name}, which is {:?}", pair.at));

@@ -37,8 +37,10 @@ impl Report {
         plan: &Plan,
         world: &World,
         violations: Vec<Violation>,
-        timeline: Vec<(Duration, String)>,
+        mut timeline: Vec<(Duration, String)>,
     ) -> Self {
+        // Each host was listened to in its turn.
+        timeline.sort_by_key(|(at, _)| *at);
         Self {
             seed: plan.seed,
             scenario: plan.scenario,

@@ -1,26 +1,28 @@
 //! Runs what was drawn: first under faults, then healed, and tells what was wrong.
 
+mod faults;
 mod heal;
 mod strangers;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-use rtcmesh_core::config::{AudioSettings, Config, ConfigPatch, ConnectMode, ReceivedAudio};
+use rtcmesh_core::config::{AudioSettings, Config, ConnectMode, ReceivedAudio};
 use rtcmesh_core::id::PeerId;
 use rtcmesh_core::media::{Reliability, RuntimeData};
 use rtcmesh_core::transport::{Event, Outcome, Transport};
 
-use super::act::Act;
+use super::apart::When;
 use super::draw::Plan;
 use super::errors::ErrorLog;
-use super::model::{Model, Violation};
+use super::model::{Model, Violation, number};
 use super::report::Report;
 use super::tag::Class;
 use crate::host::Setup;
 use crate::net::{Jitter, Loss};
 use crate::world::World;
+use faults::Faults;
 
 /// Applications look at what has come, and send the next frame of audio, this often.
 const TICK: Duration = Duration::from_millis(20);
@@ -46,19 +48,15 @@ pub struct Progress {
     pub elapsed: Duration,
     /// About how long it will be in all.
     pub total: Duration,
+    /// Packets of audio that were sent so far, each counted once for each receiver.
+    pub audio_packets: u64,
 }
 
-/// What ends by itself.
-#[derive(Debug, Clone)]
-enum Undo {
-    Cut(usize, usize),
-    Partition,
-    Flap(usize),
-    Storm(usize),
-    Stall(usize),
-    Gone(usize),
-    Server,
-}
+/// What waits for the application at most (the bounds of the core's queues): frames of media, data messages, and other events,
+/// of which those that later ones have superseded are left out from a number on.
+const MEDIA_WAITING: usize = 1_000;
+const DATA_WAITING: usize = 16_384;
+const EVENTS_WAITING: usize = 4_097;
 
 /// One application.
 #[derive(Debug, Default, Clone)]
@@ -70,6 +68,8 @@ struct App {
     alive: bool,
     /// Calls that wait for their outcome, and since when.
     waiting: BTreeMap<PeerId, Duration>,
+    /// Since when it does not read: what it is told then may have happened since.
+    stalled_since: Option<Duration>,
 }
 
 struct Run<'a> {
@@ -77,12 +77,14 @@ struct Run<'a> {
     world: World,
     model: Model,
     apps: Vec<App>,
-    undo: Vec<(Duration, Undo)>,
-    /// The losses of each host's own access, to be put back after a storm.
-    calm: BTreeMap<usize, (Loss, Loss)>,
+    faults: Faults,
     timeline: Vec<(Duration, String)>,
     ticks: u64,
+    /// Sent so far, each counted once for each receiver.
+    audio_packets: u64,
     stranger: Option<usize>,
+    /// Who stays when all others leave.
+    survivors: BTreeSet<usize>,
     /// Whether it was said that the capture is full.
     full: bool,
 }
@@ -101,6 +103,38 @@ pub fn run_tapped(
     tap: bool,
     watch: &mut dyn FnMut(Progress),
 ) -> (Report, Option<Vec<u8>>) {
+    run_all(plan, tap, None, watch)
+}
+
+/// The same, with a look at memory: what machines hold that should hold nothing any more, and what nobody holds when the world
+/// is gone, is a violation. `allocated` tells how many bytes this process has allocated at present; no other thread may
+/// allocate meanwhile, and what a process makes once must have been made: run another plan before.
+pub fn run_weighed(
+    plan: &Plan,
+    tap: bool,
+    allocated: &dyn Fn() -> usize,
+    watch: &mut dyn FnMut(Progress),
+) -> (Report, Option<Vec<u8>>) {
+    let before = allocated();
+    let (mut report, capture) = run_all(plan, tap, Some(allocated), watch);
+    let with_report = allocated();
+    let copy = report.clone();
+    let of_report = allocated().saturating_sub(with_report);
+    drop(copy);
+    let kept = before + of_report + capture.as_ref().map_or(0, Vec::capacity);
+    let left = with_report.saturating_sub(kept);
+    if left > heal::HELD_BY_NOBODY {
+        report.add_violation(format!("{left} bytes are held by nobody when the world is gone"));
+    }
+    (report, capture)
+}
+
+fn run_all(
+    plan: &Plan,
+    tap: bool,
+    allocated: Option<&dyn Fn() -> usize>,
+    watch: &mut dyn FnMut(Progress),
+) -> (Report, Option<Vec<u8>>) {
     let errors = ErrorLog::default();
     // Outside of what may panic: what has passed until then is of use.
     let mut kept = None;
@@ -110,11 +144,11 @@ pub fn run_tapped(
     });
     let capture = kept.as_mut().and_then(|run| run.world.take_capture());
     let mut report = match (result, kept) {
-        (Ok(()), Some(run)) => run.report(),
+        (Ok(()), Some(run)) => run.report(allocated),
         (Err(panic), run) => {
             let text = panic.downcast_ref::<String>().map(String::as_str);
             let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("?");
-            let mut report = run.map_or_else(|| Report::empty(plan), Run::report);
+            let mut report = run.map_or_else(|| Report::empty(plan), |run| run.report(None));
             report.add_violation(format!("panicked: {text}"));
             report
         }
@@ -145,6 +179,7 @@ impl<'a> Run<'a> {
         if tap {
             world.capture(World::CAPTURE_LIMIT);
         }
+        world.keep_times();
         let weather = world.weather();
         weather.latency = plan.latency;
         weather.jitter =
@@ -158,17 +193,19 @@ impl<'a> Run<'a> {
             world,
             model,
             apps: vec![App::default(); plan.peers.len()],
-            undo: Vec::new(),
-            calm: BTreeMap::new(),
+            faults: Faults::default(),
             timeline: Vec::new(),
             ticks: 0,
+            audio_packets: 0,
             stranger: None,
+            survivors: BTreeSet::new(),
             full: false,
         };
         for (host, peer) in plan.peers.iter().enumerate() {
             let setup = peer.preset.map_or_else(Setup::default, Setup::preset);
-            let setup = setup.clock(peer.offset_ms, peer.drift_ppm);
+            let setup = setup.clock(peer.offset_ms, peer.drift_ppm).family(peer.family);
             run.world.add_with(run.config(host), &setup);
+            run.add_second(host);
             run.apps[host].alive = true;
             run.on(host, |transport, now| transport.start(now)).ok();
         }
@@ -195,11 +232,11 @@ impl<'a> Run<'a> {
 
     /// Takes down between whom there is a direct path now.
     fn paths(&mut self) {
+        let now = self.world.elapsed();
         for a in 0..self.apps.len() {
             for b in 0..a {
-                if self.path(a, b) {
-                    self.model.path_possible(a, b);
-                }
+                let open = self.path(a, b);
+                self.model.path(now, a, b, open);
             }
         }
     }
@@ -213,7 +250,10 @@ impl<'a> Run<'a> {
         // Everybody is announced, and may have connected, before it begins.
         let settle = Duration::from_secs(3);
         let total = settle + self.plan.duration + Duration::from_secs(30);
-        let mut tell = |run: &Self| watch(Progress { elapsed: run.world.elapsed(), total });
+        let mut tell = |run: &Self| {
+            let (elapsed, audio_packets) = (run.world.elapsed(), run.audio_packets);
+            watch(Progress { elapsed, total, audio_packets });
+        };
         self.until(settle, &mut tell);
         if !self.plan.automatic {
             self.call_missing();
@@ -246,20 +286,14 @@ impl<'a> Run<'a> {
         self.timeline.push((self.world.elapsed(), what));
     }
 
+    /// When something was told that a host got at `told`.
+    fn when(&self, host: usize, told: Duration) -> When {
+        When { earliest: self.apps[host].stalled_since.unwrap_or(told), told }
+    }
+
     /// One tick: what ends by itself, what applications send, what they are told.
     fn tick(&mut self) {
-        let now = self.world.elapsed();
-        let due: Vec<Undo> = {
-            let (due, later) =
-                std::mem::take(&mut self.undo).into_iter().partition(|(at, _)| *at <= now);
-            self.undo = later;
-            let due: Vec<(Duration, Undo)> = due;
-            due.into_iter().map(|(_, undo)| undo).collect()
-        };
-        if !due.is_empty() {
-            due.iter().for_each(|undo| self.put_right(undo));
-            self.paths();
-        }
+        self.end_faults();
         for host in 0..self.apps.len() {
             self.send_media(host);
         }
@@ -279,7 +313,9 @@ impl<'a> Run<'a> {
         if self.apps[host].talks {
             let data = RuntimeData::EncodedAudio(self.model.next_audio(host).audio(AUDIO_SIZE));
             // Nobody may be there to hear it.
-            self.on(host, |transport, now| transport.broadcast(now, &data)).ok();
+            if let Ok(stats) = self.on(host, |transport, now| transport.broadcast(now, &data)) {
+                self.audio_packets += stats.sent_count as u64;
+            }
         }
         if self.apps[host].films && self.ticks.is_multiple_of(2) {
             let tag = self.model.next_video(host);
@@ -295,29 +331,30 @@ impl<'a> Run<'a> {
         for host in 0..self.apps.len() {
             self.look(host);
         }
-        let apps = &self.apps;
-        self.model.all_looked(self.world.elapsed(), |host| apps[host].alive);
+        let (apps, hosts) = (&self.apps, &self.world.hosts);
+        // Who does not read what happens may have ended a connection, and not know of it.
+        self.model.all_looked(self.world.elapsed(), |host| apps[host].alive && hosts[host].fetches);
     }
 
     /// What a host has been told since the last look.
     fn look(&mut self, host: usize) {
         let now = self.world.elapsed();
-        let events = std::mem::take(&mut self.world.hosts[host].events);
+        let (times, events) = self.world.take_events(host);
         if events.iter().any(|event| matches!(event, Event::Data { .. })) {
             self.count_given_up(host);
         }
-        for event in &events {
-            self.model.event(now, host, event);
+        for (at, event) in times.into_iter().zip(&events) {
+            self.model.event(self.when(host, at), host, event);
             if let Event::KeyframeRequested { .. } = event {
                 self.apps[host].keyframe = true;
             }
             if !matches!(event, Event::QualityChanged { .. } | Event::Data { .. }) {
-                self.note(format!("p{host} {event:?}"));
+                self.timeline.push((at, format!("p{host} {event:?}")));
             }
         }
         let media = std::mem::take(&mut self.world.hosts[host].media);
         for media in &media {
-            self.model.media(now, host, media);
+            self.model.media(self.when(host, now), host, media);
         }
         if self.world.hosts[host].fetches {
             self.model.looked(host);
@@ -325,11 +362,8 @@ impl<'a> Run<'a> {
         let outcomes = std::mem::take(&mut self.world.hosts[host].outcomes);
         for outcome in outcomes {
             match outcome {
-                Outcome::Connected { peer, .. } => {
-                    let waited = self.apps[host].waiting.remove(&peer).is_some();
-                    self.check(waited, host, || {
-                        format!("an outcome for {peer} that nobody waits for")
-                    });
+                Outcome::Connected { peer, result } => {
+                    self.answered(host, &peer, result.is_ok());
                 }
                 // Its name was still taken, or signaling could not be reached: it tries again.
                 Outcome::Started(Err(_)) if self.apps[host].alive => {
@@ -344,9 +378,40 @@ impl<'a> Run<'a> {
             let what = format!("the call of {peer} at {since:?} has no outcome");
             self.model.violation(now, Some(host), what);
         }
-        let dropped = self.world.hosts[host].transport.metrics().datagrams_dropped;
+        self.check_queues(host);
+    }
+
+    /// A call has its answer.
+    fn answered(&mut self, host: usize, peer: &PeerId, connected: bool) {
+        let called = self.apps[host].waiting.remove(peer);
+        self.check(called.is_some(), host, || {
+            format!("an outcome for {peer} that nobody waits for")
+        });
+        // Who does not read events does not know.
+        if let Some(called) = called.filter(|_| self.apps[host].stalled_since.is_none())
+            && let Some(other) = number(peer.as_str())
+        {
+            let now = self.world.elapsed();
+            self.model.answered(now, (host, other), called, connected);
+        }
+    }
+
+    /// What waits inside a transport is bounded, and what it has dropped it tells.
+    fn check_queues(&mut self, host: usize) {
+        let now = self.world.elapsed();
+        let metrics = self.world.hosts[host].transport.metrics();
+        let dropped = metrics.datagrams_dropped;
         if dropped > 0 {
             self.model.violation(now, Some(host), format!("{dropped} datagrams not fetched"));
+        }
+        let waiting = [metrics.media_waiting, metrics.data_waiting, metrics.events_waiting];
+        let (media, data, events) = (waiting[0], waiting[1], waiting[2]);
+        if media > MEDIA_WAITING || data > DATA_WAITING || events - data > EVENTS_WAITING {
+            let what = format!("{media} frames and {events} events wait, {data} of these are data");
+            self.model.violation(now, Some(host), what);
+        }
+        if self.world.hosts[host].fetches && !self.world.hosts[host].is_crashed() {
+            self.model.dropped(now, host, (metrics.media_dropped, metrics.data_dropped));
         }
     }
 
@@ -354,97 +419,6 @@ impl<'a> Run<'a> {
     fn check(&mut self, holds: bool, host: usize, what: impl FnOnce() -> String) {
         if !holds {
             self.model.violation(self.world.elapsed(), Some(host), what());
-        }
-    }
-
-    fn act(&mut self, act: &Act) {
-        match *act {
-            Act::Leave(a, time) => {
-                self.leave(a);
-                self.later(time, Undo::Gone(a));
-            }
-            Act::Crash(a, time) => {
-                self.look(a);
-                self.world.crash(a);
-                self.gone(a);
-                self.later(time, Undo::Gone(a));
-            }
-            Act::Restart(a) => {
-                self.leave(a);
-                self.join(a);
-            }
-            Act::Connect(a, b) => self.connect(a, b),
-            Act::Disconnect(a, b) => {
-                if self.apps[a].alive {
-                    self.on(a, |transport, now| transport.disconnect_peer(now, &name(b))).ok();
-                }
-            }
-            Act::Say { from, to, count, size, reliable } => {
-                for _ in 0..count {
-                    self.say(from, to, size, reliable);
-                }
-            }
-            Act::Talk(a, on) => self.apps[a].talks = on,
-            Act::Film(a, on) => self.film(a, on),
-            Act::Configure(a, size) => {
-                let mut patch = ConfigPatch::new();
-                patch.jitter_buffer_size_ms = Some(size);
-                self.on(a, |transport, now| transport.configure(now, &patch)).ok();
-            }
-            Act::Stall(a, time) => {
-                self.world.hosts[a].fetches = false;
-                self.later(time, Undo::Stall(a));
-            }
-            Act::BreakSignaling(a) => self.world.break_signaling(a),
-            Act::StopServer(time) => {
-                self.world.stop_server();
-                self.later(time, Undo::Server);
-            }
-            Act::Cut(a, b, time) => {
-                self.world.cut(a, b, true);
-                self.later(time, Undo::Cut(a, b));
-            }
-            Act::Partition(set, time) => {
-                let (inside, outside) = (0..self.apps.len()).partition(|n| set >> n & 1 == 1);
-                self.world.partition(&[inside, outside]);
-                self.later(time, Undo::Partition);
-            }
-            Act::Flap(a, time) => {
-                self.world.set_up(a, false);
-                self.later(time, Undo::Flap(a));
-            }
-            Act::Roam(a, preset) => {
-                self.calm.remove(&a);
-                self.world.roam(a, &preset.map_or_else(Setup::default, Setup::preset));
-                self.paths();
-            }
-            Act::Rebind(a) => self.world.rebind(a),
-            Act::Storm(a, loss, time) => {
-                self.storm(a, f64::from(loss) / 1_000.0);
-                self.later(time, Undo::Storm(a));
-            }
-            Act::Forge(a, b) => self.forge(a, b),
-            Act::Spray(a) => self.spray(a),
-        }
-    }
-
-    fn later(&mut self, after: Duration, undo: Undo) {
-        self.undo.push((self.world.elapsed() + after, undo));
-    }
-
-    fn put_right(&mut self, undo: &Undo) {
-        match *undo {
-            Undo::Cut(a, b) => self.world.cut(a, b, false),
-            Undo::Partition => self.world.partition(&[]),
-            Undo::Flap(a) => self.world.set_up(a, true),
-            Undo::Storm(a) => self.calm_down(a),
-            Undo::Stall(a) => self.world.hosts[a].fetches = true,
-            Undo::Gone(a) => self.join(a),
-            Undo::Server => {
-                if self.world.server_is_down() {
-                    self.world.start_server();
-                }
-            }
         }
     }
 
@@ -464,7 +438,7 @@ impl<'a> Run<'a> {
         if !self.apps[a].alive {
             return;
         }
-        self.world.hosts[a].fetches = true;
+        self.reads_again(a);
         self.on(a, |transport, now| transport.shutdown(now));
         self.look(a);
         let answered = self.apps[a].waiting.is_empty();
@@ -482,12 +456,22 @@ impl<'a> Run<'a> {
     }
 
     fn connect(&mut self, a: usize, b: usize) {
+        if !self.apps[a].alive {
+            return;
+        }
         let now = self.world.elapsed();
-        let called = self.apps[a].alive
-            && self.on(a, |transport, now| transport.connect_peer(now, &name(b))) == Ok(false);
-        if called && let Ok(id) = PeerId::new(name(b)) {
+        self.model.wishes.forget(a, b);
+        let called = self.on(a, |transport, now| transport.connect_peer(now, &name(b)));
+        if called == Ok(false)
+            && let Ok(id) = PeerId::new(name(b))
+        {
             // Two calls share one attempt, and both are answered.
             self.apps[a].waiting.entry(id).or_insert(now);
+        }
+        if self.apps[a].stalled_since.is_none() {
+            self.look(a);
+            let known = called != Ok(true) || self.model.is_up(a, b);
+            self.check(known, a, || format!("p{b} counts as connected, and no event has said so"));
         }
     }
 
@@ -527,10 +511,12 @@ impl<'a> Run<'a> {
         (pairs.len(), met)
     }
 
-    fn report(self) -> Report {
+    fn report(self, allocated: Option<&dyn Fn() -> usize>) -> Report {
         let pairs = self.pairs_found();
+        if let Some(allocated) = allocated.filter(|_| self.model.violations.is_empty()) {
+            return Report { pairs, ..self.weighed(allocated) };
+        }
         let Self { plan, world, model, timeline, .. } = self;
-        let violations = model.violations;
-        Report { pairs, ..Report::new(plan, &world, violations, timeline) }
+        Report { pairs, ..Report::new(plan, &world, model.violations, timeline) }
     }
 }

@@ -47,6 +47,9 @@ impl Class {
     }
 }
 
+/// RFC 6716, section 3.1: CELT, full band, 20 ms, mono, one frame.
+const AUDIO_HEADER: u8 = 0xf8;
+
 impl fmt::Display for Tag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { from, incarnation, epoch, number } = self;
@@ -72,19 +75,21 @@ impl Tag {
 
     /// What fills a piece behind its tag: a function of the number.
     fn filling(self, length: usize) -> impl Iterator<Item = u8> {
+        // Marsaglia, "Xorshift RNGs", 2003: eight bytes of each state.
         let mut state = self.number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-        (0..length).map(move |_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            (state >> 56) as u8
+        (0..length).map(move |at| {
+            if at % 8 == 0 {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+            }
+            (state >> (at % 8 * 8)) as u8
         })
     }
 
     /// 20 ms of audio in a packet of `size` bytes. Nobody who decodes it hears anything sensible.
     pub(super) fn audio(self, size: usize) -> EncodedAudio {
-        // RFC 6716, section 3.1: CELT, full band, 20 ms, mono, one frame.
-        let mut opus = vec![0xf8];
+        let mut opus = vec![AUDIO_HEADER];
         opus.extend(self.bytes());
         let rest = size.saturating_sub(opus.len());
         opus.extend(self.filling(rest));
@@ -93,8 +98,11 @@ impl Tag {
 
     /// Reads the tag of a packet of audio; `None`: it is no such packet, or not as it was sent.
     pub(super) fn of_audio(packet: &EncodedAudio) -> Option<Self> {
-        let tag = Self::read(packet.opus.get(1..)?)?;
-        (tag.audio(packet.opus.len()).opus == packet.opus).then_some(tag)
+        let (header, rest) = packet.opus.split_first()?;
+        let (tag, filling) = (Self::read(rest)?, rest.get(20..)?);
+        let whole =
+            *header == AUDIO_HEADER && tag.filling(filling.len()).eq(filling.iter().copied());
+        whole.then_some(tag)
     }
 
     /// One frame of VP8 at 25 frames a second, with `size` bytes behind its header.

@@ -66,9 +66,14 @@ impl World {
 
     /// All interfaces of a host go down, or come back with the addresses that they had: a cable that is pulled.
     pub fn set_up(&mut self, host: usize, up: bool) {
+        self.set_interfaces_up(host, |_| up);
+    }
+
+    /// Those interfaces of a host are up from now on of which this says so, by their addresses, and the others are down.
+    pub fn set_interfaces_up(&mut self, host: usize, up: impl Fn(IpAddr) -> bool) {
         let node = self.hosts[host].node;
         for address in self.network.all_interfaces(node) {
-            self.network.set_up(address, up);
+            self.network.set_up(address, up(address));
         }
         self.interfaces_changed(host);
     }
@@ -78,7 +83,7 @@ impl World {
     pub fn roam(&mut self, host: usize, to: &Setup) {
         let node = self.hosts[host].node;
         let old = self.network.all_interfaces(node);
-        self.attach(node, &to.attachment);
+        self.attach(node, to);
         for address in old {
             self.network.remove_interface(address);
             self.lose_client(host, Some(address));
@@ -89,7 +94,7 @@ impl World {
     /// A host gets one interface more, attached as this says (its clock stays as it is): gives the address. A transport
     /// that was started is told.
     pub fn add_interface(&mut self, host: usize, setup: &Setup) -> IpAddr {
-        let address = self.attach(self.hosts[host].node, &setup.attachment);
+        let address = self.attach(self.hosts[host].node, setup);
         self.interfaces_changed(host);
         address
     }

@@ -2,6 +2,7 @@
 
 mod capture;
 mod faults;
+mod held;
 mod pump;
 mod signaling;
 
@@ -13,16 +14,17 @@ use rtcmesh_core::config::Config;
 use rtcmesh_core::net::{Datagram, Transmit};
 use rtcmesh_core::rng::{Rng, Seed};
 use rtcmesh_core::signaling::{Server, ServerConfig};
-use rtcmesh_core::transport::{Outcome, PeerState, Transport};
+use rtcmesh_core::transport::{Event, Outcome, PeerState, Transport};
 
 use crate::certificate::certificate;
 use crate::clock::HostClock;
 use crate::digest::{Digest, Mode};
-use crate::host::{Attachment, Host, Setup, perfect};
+use crate::host::{Attachment, Host, Setup, Wakes, perfect};
 use crate::interpose;
 use crate::net::{Arrival, LinkConfig, NetStats, Network};
 use crate::node::Node;
 use crate::tap::Tap;
+pub use held::Held;
 use pump::Agenda;
 use signaling::{SERVER, Signaling};
 
@@ -55,6 +57,8 @@ pub struct World {
     /// Arrivals that were looked at before their time.
     held: VecDeque<Arrival>,
     tap: Option<Tap>,
+    /// Whether the time of each event is kept.
+    keeps_times: bool,
 }
 
 /// What lives at a number of the network.
@@ -74,6 +78,7 @@ struct Other {
     clock: HostClock,
     due: Option<Duration>,
     down: bool,
+    wakes: Wakes,
 }
 
 /// Virtual wall-clock time at the start: the first second of 2026.
@@ -128,8 +133,9 @@ impl World {
             watch: Watch::default(),
             held: VecDeque::new(),
             tap: None,
+            keeps_times: false,
         };
-        world.tenant(Tenant::Server, &Attachment::Public);
+        world.tenant(Tenant::Server, &Setup::default());
         world
     }
 
@@ -147,7 +153,7 @@ impl World {
     /// Where the configuration is invalid.
     pub fn add_with(&mut self, config: Config, setup: &Setup) -> usize {
         let index = self.hosts.len();
-        let node = self.tenant(Tenant::Host(index), &setup.attachment);
+        let node = self.tenant(Tenant::Host(index), setup);
         let clock = HostClock::new(self.start, UNIX_START, setup.clock);
         let transport = self.transport(config, index, 0, &clock);
         self.hosts.push(Host::new(transport, node, clock));
@@ -161,11 +167,18 @@ impl World {
         machine: impl FnOnce(IpAddr) -> Box<dyn Node>,
     ) -> (usize, IpAddr) {
         let index = self.others.len();
-        let node = self.tenant(Tenant::Other(index), &setup.attachment);
+        let node = self.tenant(Tenant::Other(index), setup);
         let address = self.network.interfaces(node).next().expect("it has one interface");
         let clock = HostClock::new(self.start, UNIX_START, setup.clock);
         let machine = machine(address);
-        self.others.push(Other { machine, node, clock, due: None, down: false });
+        self.others.push(Other {
+            machine,
+            node,
+            clock,
+            due: None,
+            down: false,
+            wakes: Wakes::default(),
+        });
         self.drain_other(index);
         (index, address)
     }
@@ -181,28 +194,35 @@ impl World {
 
     /// Adds a host that runs nothing, at a public address: gives its number in the network.
     pub fn add_stranger(&mut self) -> usize {
-        self.tenant(Tenant::Nobody, &Attachment::Public)
+        self.tenant(Tenant::Nobody, &Setup::default())
     }
 
-    fn tenant(&mut self, tenant: Tenant, attachment: &Attachment) -> usize {
+    fn tenant(&mut self, tenant: Tenant, setup: &Setup) -> usize {
         let node = self.tenants.len();
         self.tenants.push(tenant);
-        self.attach(node, attachment);
+        self.attach(node, setup);
         node
     }
 
-    /// Gives it one interface more.
-    fn attach(&mut self, node: usize, attachment: &Attachment) -> IpAddr {
-        match attachment {
-            Attachment::Public => {
-                let site = self.network.add_site(&[]);
-                self.network.add_interface(node, site, perfect(), false)
-            }
-            Attachment::Preset(preset) => self.network.add_preset_host(node, *preset),
+    /// Gives it one interface more, with an address of each of its versions of IP: gives the first one.
+    fn attach(&mut self, node: usize, setup: &Setup) -> IpAddr {
+        let network = &mut self.network;
+        let public = matches!(setup.attachment, Attachment::Public);
+        let own = public.then(|| network.add_site(&[]));
+        let mut add = |v6: bool| match &setup.attachment {
+            Attachment::Preset(preset) if v6 => network.add_preset_host_v6(node, *preset),
+            Attachment::Preset(preset) => network.add_preset_host(node, *preset),
             Attachment::At(site, access) => {
-                self.network.add_interface(node, *site, access.as_ref().clone(), false)
+                network.add_interface(node, *site, access.as_ref().clone(), v6)
             }
-        }
+            Attachment::Public => {
+                let site = own.expect("a place of its own");
+                network.add_interface(node, site, perfect(), v6)
+            }
+        };
+        let v4 = setup.family.has_v4().then(|| add(false));
+        let v6 = setup.family.has_v6().then(|| add(true));
+        v4.or(v6).expect("a family has a version")
     }
 
     fn transport(
@@ -291,6 +311,17 @@ impl World {
         let value = act(&mut self.hosts[host].transport, now);
         self.drain_host(host);
         value
+    }
+
+    /// From now on the time of each event is kept, for [`World::take_events`].
+    pub(crate) const fn keep_times(&mut self) {
+        self.keeps_times = true;
+    }
+
+    /// Takes a host's events out, with the times at which they were fetched.
+    pub(crate) fn take_events(&mut self, host: usize) -> (Vec<Duration>, Vec<Event>) {
+        let host = &mut self.hosts[host];
+        (std::mem::take(&mut host.times), std::mem::take(&mut host.events))
     }
 
     /// A generator for the user's script: a function of the world's seed and of the label alone.

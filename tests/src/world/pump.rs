@@ -107,6 +107,7 @@ impl World {
         for index in 0..self.hosts.len() {
             let host = &mut self.hosts[index];
             if host.due.is_some_and(|due| due <= now) {
+                host.wakes.count(now, host.node);
                 host.transport.handle_timeout(host.clock.at(now));
                 self.drain_host(index);
                 any = true;
@@ -115,6 +116,7 @@ impl World {
         for index in 0..self.others.len() {
             let other = &mut self.others[index];
             if other.due.is_some_and(|due| due <= now) {
+                other.wakes.count(now, other.node);
                 other.machine.handle_timeout(other.clock.local(now));
                 self.drain_other(index);
                 any = true;
@@ -227,6 +229,9 @@ impl World {
                 bound.count();
                 self.digest.record(now, host.node, Record::Event(&event));
                 host.events.push(event);
+                if self.keeps_times {
+                    host.times.push(now);
+                }
             }
             let mut bound = Bound::new("poll_media", node);
             while let Some(media) = host.transport.poll_media() {

@@ -137,6 +137,7 @@ const CRATES: &[(&str, Crates, &[&str])] = &[
     ),
     ("rtcmesh-sim", Crates::Ours(&["rtcmesh-core"]), &[]),
     ("rtcmesh-benches", Crates::All, &[]),
+    ("rtcmesh-examples", Crates::All, &[]),
     ("web-time", Crates::Ours(&[]), &[]),
 ];
 

@@ -36,8 +36,25 @@ pub(in crate::sync) fn fixed() -> SyncConfig {
     SyncConfig::standard().playout(Playout::Fixed)
 }
 
-/// What comes out, with the time it was taken in milliseconds: `f` a frame and its number, `c` so many
-/// milliseconds concealed, `s` silence.
+/// What came out of a stream that begins with number 1000, with the milliseconds from `start` to when it was
+/// due: `f` a frame and its number from there, `lost` and `dry` so many milliseconds that were concealed.
+pub(in crate::sync) fn story(out: impl Iterator<Item = Pop<u64>>, start: Instant) -> String {
+    let at = |due: Instant| due.duration_since(start).as_millis();
+    let tell = |pop| match pop {
+        Pop::Frame { packet, due, .. } => {
+            format!("f{}@{}", packet.sequence as i64 - 1_000, at(due))
+        }
+        Pop::Conceal { duration, due, reason: ConcealReason::Lost, .. } => {
+            format!("lost{}@{}", duration / 48, at(due))
+        }
+        Pop::Conceal { duration, due, .. } => format!("dry{}@{}", duration / 48, at(due)),
+        Pop::Silence { .. } => "silence".to_owned(),
+        Pop::None => unreachable!(),
+    };
+    out.map(tell).collect::<Vec<_>>().join(" ")
+}
+
+/// A sender and a listener around a manager.
 pub(in crate::sync) struct World {
     pub(in crate::sync) sync: SyncManager<u64, u64>,
     pub(in crate::sync) start: Instant,
@@ -124,22 +141,9 @@ impl World {
         self.sync.update_rtcp_sender_report(&report(self.start + at, medium, wall, rtp))
     }
 
-    /// What came out of audio since the last time, from the due times.
+    /// What came out of audio since the last time, as [`story`] tells it.
     pub(in crate::sync) fn story(&mut self) -> String {
-        let start = self.start;
-        let at = |due: Instant| due.duration_since(start).as_millis();
-        let tell = |pop: &Pop<u64>| match pop {
-            Pop::Frame { packet, due, .. } => {
-                format!("f{}@{}", packet.sequence as i64 - 1_000, at(*due))
-            }
-            Pop::Conceal { duration, due, reason: ConcealReason::Lost, .. } => {
-                format!("lost{}@{}", duration / 48, at(*due))
-            }
-            Pop::Conceal { duration, due, .. } => format!("dry{}@{}", duration / 48, at(*due)),
-            Pop::Silence { .. } => "silence".to_owned(),
-            Pop::None => unreachable!(),
-        };
-        self.out.drain(..).map(|pop| tell(&pop)).collect::<Vec<_>>().join(" ")
+        story(self.out.drain(..), self.start)
     }
 
     /// The sequence numbers that came out.

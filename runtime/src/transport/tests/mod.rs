@@ -1,5 +1,6 @@
 //! The driver and the handles, with a scripted machine in an imagined system.
 
+mod conformance;
 mod ending;
 mod links;
 mod script;

@@ -1,11 +1,12 @@
 //! A runtime without a system: its clock moves when told to, its network is memory, and its tasks run
-//! when the test says so. Nothing in it waits, so that what does not happen is seen at once.
+//! when the test says so. Nothing in it waits, so that what does not happen is seen at once. Left to itself
+//! ([`World::block_on`]) it is a runtime like others, in virtual time.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
-use std::pin::Pin;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Wake, Waker};
@@ -14,7 +15,11 @@ use std::time::{Duration, Instant};
 use crate::runtime::{Received, Runtime, TcpListener, TcpStream, Timer, UdpSocket};
 
 /// Polls of tasks in one [`World::run`] after which they count as spinning.
-const MAX_POLLS: usize = 1_000;
+const MAX_POLLS: usize = 20_000;
+/// The virtual time after which a [`World::block_on`] counts as one without an end.
+const MAX_TIME: Duration = Duration::from_secs(3_600);
+/// The first port that is given out where any will do.
+const FIRST_PORT: u16 = 50_000;
 
 #[derive(Clone)]
 pub(crate) struct World(Arc<Mutex<Inner>>);
@@ -28,6 +33,15 @@ struct Inner {
     udp: BTreeMap<SocketAddr, Udp>,
     sent_by_closed: Vec<Vec<u8>>,
     tcp: VecDeque<Pipe>,
+    listeners: BTreeMap<SocketAddr, Listener>,
+    next_port: u16,
+}
+
+/// One TCP listener.
+#[derive(Default)]
+struct Listener {
+    backlog: VecDeque<(Pipe, SocketAddr)>,
+    waker: Option<Waker>,
 }
 
 /// One UDP socket as a test sees it.
@@ -83,6 +97,8 @@ impl World {
             udp: BTreeMap::new(),
             sent_by_closed: Vec::new(),
             tcp: VecDeque::new(),
+            listeners: BTreeMap::new(),
+            next_port: FIRST_PORT,
         })))
     }
 
@@ -138,6 +154,31 @@ impl World {
         }
     }
 
+    /// Runs until `future` has ended. Whenever nothing is left to do, the clock moves to the next timer.
+    pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        let woken = Arc::new(Woken(AtomicBool::new(true)));
+        let waker = woken.clone().into();
+        let mut future = pin!(future);
+        let limit = self.now() + MAX_TIME;
+        loop {
+            while woken.0.swap(false, Ordering::Relaxed) {
+                if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker))
+                {
+                    return output;
+                }
+                self.run();
+            }
+            let now = self.now();
+            let next = {
+                let inner = self.inner();
+                inner.timers.values().filter(|(_, waker)| waker.is_some()).map(|(at, _)| *at).min()
+            };
+            let next = next.expect("nothing is left that could wake anybody");
+            assert!(next < limit, "no end within {MAX_TIME:?}");
+            self.pass(next.saturating_duration_since(now));
+        }
+    }
+
     /// How many tasks have not ended.
     pub(crate) fn tasks(&self) -> usize {
         self.inner().tasks.iter().filter(|task| task.job.is_some()).count()
@@ -186,7 +227,7 @@ impl World {
 impl Runtime for World {
     type Udp = Bound;
     type Tcp = Pipe;
-    type Listener = NoListener;
+    type Listener = Listening;
     type Timer = Alarm;
 
     fn current() -> io::Result<Self> {
@@ -210,33 +251,76 @@ impl Runtime for World {
         self.inner().tasks.push(Task { job: Some(Box::pin(task)), woken });
     }
 
-    /// Of the addresses 10.x.x.x there are none here.
+    /// The address 10.0.0.1 is nobody's here, and all others are ours.
     fn bind_udp(&self, addr: SocketAddr) -> io::Result<Bound> {
-        if addr.to_string().starts_with("10.") {
+        if addr.ip() == IpAddr::from([10, 0, 0, 1]) {
             return Err(ErrorKind::AddrNotAvailable.into());
         }
-        self.inner().udp.insert(addr, Udp::default());
+        let mut inner = self.inner();
+        let addr = inner.with_port(addr);
+        if inner.udp.contains_key(&addr) {
+            return Err(ErrorKind::AddrInUse.into());
+        }
+        inner.udp.insert(addr, Udp::default());
         Ok(Bound { world: self.clone(), addr })
     }
 
     fn connect_tcp(
         &self,
-        _: SocketAddr,
+        addr: SocketAddr,
     ) -> impl Future<Output = io::Result<Pipe>> + Send + 'static {
-        let pipe = self.inner().tcp.pop_front().ok_or(ErrorKind::ConnectionRefused.into());
+        let mut inner = self.inner();
+        let from = inner.with_port(SocketAddr::new(addr.ip(), 0));
+        let scripted = inner.tcp.pop_front();
+        let pipe = match (scripted, inner.listeners.get_mut(&addr)) {
+            (Some(pipe), _) => Ok(pipe),
+            (None, Some(listener)) => {
+                let (near, far) = Pipe::pair();
+                listener.backlog.push_back((far, from));
+                if let Some(waker) = listener.waker.take() {
+                    waker.wake();
+                }
+                Ok(near)
+            }
+            (None, None) => Err(ErrorKind::ConnectionRefused.into()),
+        };
         async move { pipe }
     }
 
-    fn listen_tcp(&self, _: SocketAddr) -> io::Result<NoListener> {
-        Err(ErrorKind::Unsupported.into())
+    fn listen_tcp(&self, addr: SocketAddr) -> io::Result<Listening> {
+        let mut inner = self.inner();
+        let addr = inner.with_port(addr);
+        if inner.listeners.contains_key(&addr) {
+            return Err(ErrorKind::AddrInUse.into());
+        }
+        inner.listeners.insert(addr, Listener::default());
+        Ok(Listening { world: self.clone(), addr })
     }
 
+    /// Every name is this host's, but those of `.invalid` (RFC 6761, section 6.4).
     fn resolve(
         &self,
-        _: String,
+        host: String,
         port: u16,
     ) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'static {
-        std::future::ready(Ok(vec![SocketAddr::from(([127, 0, 0, 1], port))]))
+        let found = match host.parse::<IpAddr>() {
+            Ok(ip) => Ok(ip),
+            Err(_) if host.ends_with(".invalid") => Err(ErrorKind::NotFound.into()),
+            Err(_) => Ok(Ipv4Addr::LOCALHOST.into()),
+        };
+        std::future::ready(found.map(|ip| vec![SocketAddr::new(ip, port)]))
+    }
+}
+
+impl Inner {
+    /// The address itself, or with a port that nobody has where it names none.
+    fn with_port(&mut self, addr: SocketAddr) -> SocketAddr {
+        if addr.port() != 0 {
+            return addr;
+        }
+        let port = self.next_port;
+        self.next_port = port.checked_add(1).unwrap_or(FIRST_PORT);
+        SocketAddr::new(addr.ip(), port)
     }
 }
 
@@ -299,11 +383,10 @@ impl UdpSocket for Bound {
     fn poll_send(
         &mut self,
         cx: &mut Context<'_>,
-        _: SocketAddr,
+        remote: SocketAddr,
         payload: &[u8],
     ) -> Poll<io::Result<()>> {
-        let mut inner = self.world.inner();
-        inner.udp.get_mut(&self.addr).unwrap().send(cx, &[payload], false)
+        self.send(cx, remote, &[payload], false)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -317,15 +400,18 @@ impl UdpSocket for Bound {
     fn poll_send_segments(
         &mut self,
         cx: &mut Context<'_>,
-        _: SocketAddr,
+        remote: SocketAddr,
         segment: usize,
         payload: &[u8],
     ) -> Poll<io::Result<()>> {
-        let mut inner = self.world.inner();
         let datagrams: Vec<_> = payload.chunks(segment).collect();
-        let udp = inner.udp.get_mut(&self.addr).unwrap();
-        assert!((2..=udp.segments).contains(&datagrams.len()) && payload.len() <= 65_507);
-        udp.send(cx, &datagrams, udp.refuses_segments)
+        let (segments, refuses) = {
+            let inner = self.world.inner();
+            let udp = &inner.udp[&self.addr];
+            (udp.segments, udp.refuses_segments)
+        };
+        assert!((2..=segments).contains(&datagrams.len()) && payload.len() <= 65_507);
+        self.send(cx, remote, &datagrams, refuses)
     }
 
     fn coalesce(&mut self) -> bool {
@@ -366,23 +452,42 @@ impl UdpSocket for Bound {
     }
 }
 
-impl Udp {
+impl Bound {
     /// Sends all of these or none.
-    fn send(&mut self, cx: &Context<'_>, these: &[&[u8]], refuses: bool) -> Poll<io::Result<()>> {
-        if self.full || self.room.is_some_and(|room| room < these.len()) {
-            self.writer = Some(cx.waker().clone());
+    fn send(
+        &self,
+        cx: &Context<'_>,
+        remote: SocketAddr,
+        these: &[&[u8]],
+        refuses: bool,
+    ) -> Poll<io::Result<()>> {
+        let mut inner = self.world.inner();
+        let udp = inner.udp.get_mut(&self.addr).unwrap();
+        if udp.full || udp.room.is_some_and(|room| room < these.len()) {
+            udp.writer = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        self.calls.push(these.len());
+        udp.calls.push(these.len());
         if refuses {
             // EIO: what Linux says of a device that cannot segment.
             return Poll::Ready(Err(io::Error::from_raw_os_error(5)));
         }
-        if self.refuses {
+        if udp.refuses {
             return Poll::Ready(Err(ErrorKind::NetworkUnreachable.into()));
         }
-        self.room = self.room.map(|room| room - these.len());
-        self.sent.extend(these.iter().map(|payload| payload.to_vec()));
+        udp.room = udp.room.map(|room| room - these.len());
+        let these = these.iter().map(|payload| payload.to_vec());
+        // To nobody here: a test wants to see it.
+        let Some(receiver) = inner.udp.get_mut(&remote) else {
+            inner.udp.get_mut(&self.addr).unwrap().sent.extend(these);
+            return Poll::Ready(Ok(()));
+        };
+        receiver.incoming.extend(these.map(|payload| Ok((self.addr, payload))));
+        let reader = receiver.reader.take();
+        drop(inner);
+        if let Some(reader) = reader {
+            reader.wake();
+        }
         Poll::Ready(Ok(()))
     }
 }
@@ -473,16 +578,34 @@ impl Drop for Pipe {
     }
 }
 
-pub(crate) struct NoListener;
+pub(crate) struct Listening {
+    world: World,
+    addr: SocketAddr,
+}
 
-impl TcpListener for NoListener {
+impl TcpListener for Listening {
     type Stream = Pipe;
 
-    fn poll_accept(&mut self, _: &mut Context<'_>) -> Poll<io::Result<(Pipe, SocketAddr)>> {
-        Poll::Pending
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Pipe, SocketAddr)>> {
+        let mut inner = self.world.inner();
+        let listener = inner.listeners.get_mut(&self.addr).unwrap();
+        match listener.backlog.pop_front() {
+            Some(accepted) => Poll::Ready(Ok(accepted)),
+            None => {
+                listener.waker = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        Err(ErrorKind::Unsupported.into())
+        Ok(self.addr)
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        let listener = self.world.inner().listeners.remove(&self.addr);
+        drop(listener);
     }
 }

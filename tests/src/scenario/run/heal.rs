@@ -1,10 +1,11 @@
 //! What comes after the faults: everything is put right, what can connect connects, what was sent arrives, all leave.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::super::model::number;
+use super::super::model::{Violation, number};
+use super::super::report::Report;
 use super::Run;
-use crate::net::Loss;
 
 /// How long a path that is lost may go unnoticed: the engine's checks give up after this at most.
 const NOTICED_WITHIN: Duration = Duration::from_secs(25);
@@ -18,29 +19,28 @@ const LEAST_HEARD: u64 = 75;
 /// up to 30 s, and the next one 10 s.
 const HEALED_WITHIN: Duration = Duration::from_secs(90);
 
-/// How long what is on its way may take when nothing new is sent: a path that is dead is left within 30 s, and SCTP, which
-/// doubles its pauses, may have just begun one of 60 s before that (docs/upstream.md).
-const DELIVERED_WITHIN: Duration = Duration::from_secs(100);
+/// How long what is on its way may take when nothing new is sent: a path that is dead is left within 30 s, and SCTP's pauses
+/// end after 3 s (docs/upstream.md).
+const DELIVERED_WITHIN: Duration = Duration::from_secs(45);
 
 /// When the server must have forgotten everybody: those that left while they had no connection to it have a place that is
 /// kept for them, and a connection that went silent counts as one until then.
 const FORGOTTEN_WITHIN: Duration = Duration::from_secs(180);
 
+/// What one that has ended, one that stays, and the signaling server may hold when all others have left, in bytes: one
+/// connection alone takes about 100,000.
+const HELD_BY_ENDED: usize = 32 * 1024;
+const HELD_BY_SURVIVOR: usize = 64 * 1024;
+const HELD_BY_SERVER: usize = 64 * 1024;
+
+/// What may be held after a world more than before, in bytes: less than one connection takes.
+pub(super) const HELD_BY_NOBODY: usize = 64 * 1024;
+
 impl Run<'_> {
     /// Everything is put right, and what can connect must connect, within a bound.
     pub(super) fn heal(&mut self, tell: &mut dyn FnMut(&Self)) {
         self.note("everything is put right".to_owned());
-        for (_, undo) in std::mem::take(&mut self.undo) {
-            self.put_right(&undo);
-        }
-        self.world.heal();
-        self.world.weather().loss = Loss::None;
-        for host in 0..self.apps.len() {
-            self.calm_down(host);
-            self.world.hosts[host].fetches = true;
-            self.join(host);
-        }
-        self.paths();
+        self.end_all_faults();
         let healed = self.world.elapsed() + HEALED_WITHIN;
         let mut next_call = self.world.elapsed() + Duration::from_secs(30);
         while !self.all_there() && self.world.elapsed() < healed {
@@ -162,27 +162,64 @@ impl Run<'_> {
         }
     }
 
-    /// All leave; nothing of them is left.
+    /// All leave, or in every other world all but one of each room; nothing of those that have left is left.
     fn part(&mut self, tell: &mut dyn FnMut(&Self)) {
         self.model.calm = false;
+        if self.plan.seed % 2 == 1 {
+            let mut rooms = BTreeSet::new();
+            let peers = self.plan.peers.iter().enumerate();
+            let first = peers.filter(|(_, peer)| rooms.insert(peer.room)).map(|(host, _)| host);
+            self.survivors = first.collect();
+        }
         for host in 0..self.apps.len() {
-            self.leave(host);
+            if !self.survivors.contains(&host) {
+                self.leave(host);
+            }
         }
         let end = self.world.elapsed() + FORGOTTEN_WITHIN;
-        let left = |run: &Self| {
-            let metrics = run.world.server().metrics();
-            metrics.connections + metrics.peers > 0
-        };
-        while left(self) && self.world.elapsed() < end {
+        while self.left().is_some() && self.world.elapsed() < end {
             self.tick();
             tell(self);
         }
-        let metrics = self.world.server().metrics();
-        if left(self) {
-            let (peers, connections) = (metrics.peers, metrics.connections);
-            let what =
-                format!("{peers} peers and {connections} connections are left at the server");
-            self.model.violation(self.world.elapsed(), None, what);
+        if let Some((host, what)) = self.left() {
+            self.model.violation(self.world.elapsed(), host, what);
         }
+    }
+
+    /// What those that stay know of those that have left.
+    fn left(&self) -> Option<(Option<usize>, String)> {
+        let stay = self.survivors.len() as u64;
+        let metrics = self.world.server().metrics();
+        let (peers, connections) = (metrics.peers, metrics.connections);
+        if peers != stay || connections != stay {
+            let what =
+                format!("{peers} peers and {connections} connections at the server, {stay} stay");
+            return Some((None, what));
+        }
+        self.survivors.iter().find_map(|host| {
+            let metrics = self.world.hosts[*host].transport.metrics();
+            let (known, open) = (metrics.announced, metrics.connecting + metrics.connected);
+            let what = format!("knows {known} peers and has {open} connections, and all have left");
+            (known + open > 0).then_some((Some(*host), what))
+        })
+    }
+
+    /// The report, with what machines hold too much of when all have left.
+    pub(super) fn weighed(self, allocated: &dyn Fn() -> usize) -> Report {
+        let Self { plan, world, model, timeline, survivors, .. } = self;
+        let mut report = Report::new(plan, &world, model.violations, timeline);
+        let held = world.held(allocated);
+        let mut check = |host: Option<usize>, bytes: usize, most: usize| {
+            if bytes > most {
+                let what = format!("{bytes} bytes are held when all have left: at most {most}");
+                report.violations.push(Violation { at: report.elapsed, host, what });
+            }
+        };
+        for (host, bytes) in held.hosts.iter().enumerate() {
+            let most = if survivors.contains(&host) { HELD_BY_SURVIVOR } else { HELD_BY_ENDED };
+            check(Some(host), *bytes, most);
+        }
+        check(None, held.server, HELD_BY_SERVER);
+        report
     }
 }

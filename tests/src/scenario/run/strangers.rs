@@ -1,34 +1,11 @@
-//! Losses at one host's access, and strangers who send what they should not.
+//! Strangers who send what they should not.
 
 use serde_json::json;
 
 use super::super::model::STRANGER;
 use super::{Run, name};
-use crate::net::Loss;
 
 impl Run<'_> {
-    pub(super) fn storm(&mut self, a: usize, loss: f64) {
-        let node = self.world.network_number(a);
-        let addresses: Vec<_> = self.world.network().interfaces(node).collect();
-        for address in addresses {
-            if let Some((up, down)) = self.world.network_mut().link_mut(address) {
-                self.calm.entry(a).or_insert((up.loss, down.loss));
-                (up.loss, down.loss) = (Loss::Random(loss), Loss::Random(loss));
-            }
-        }
-    }
-
-    pub(super) fn calm_down(&mut self, a: usize) {
-        let Some((up_loss, down_loss)) = self.calm.remove(&a) else { return };
-        let node = self.world.network_number(a);
-        let addresses: Vec<_> = self.world.network().all_interfaces(node);
-        for address in addresses {
-            if let Some((up, down)) = self.world.network_mut().link_mut(address) {
-                (up.loss, down.loss) = (up_loss, down_loss);
-            }
-        }
-    }
-
     fn stranger(&mut self) -> usize {
         match self.stranger {
             Some(stranger) => stranger,

@@ -1,43 +1,41 @@
-//! What every [`Runtime`] has to do, as checks that run on a real one: a new implementation calls
-//! [`check`] in a test of its own. Behind the feature `conformance`.
+//! What the parts of a [`Runtime`] have to do: clock, timers, tasks, sockets, names.
 
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
+use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::pin::pin;
-use std::sync::{Arc, Mutex};
-use std::task::Poll;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use super::{GUARD, polled, within};
 use crate::runtime::{Runtime, TcpListener, TcpStream, Timer, UdpSocket};
 
-/// The guard against checks that never end. None of them takes this long on a working runtime.
-const GUARD: Duration = Duration::from_secs(20);
+/// Tasks with a timer each: as many as the peers of a large server.
+const MANY: usize = 2_000;
+/// What their timers are spread over.
+const SPREAD: Duration = Duration::from_millis(200);
 
-/// Runs all checks on `runtime`, on loopback addresses. To be awaited inside of it.
-///
-/// # Panics
-/// Where a check fails: the message names it.
-pub async fn check<R: Runtime>(runtime: R) {
-    within(&runtime, "timers", timers(&runtime)).await;
-    within(&runtime, "tasks", tasks(&runtime)).await;
-    within(&runtime, "UDP over IPv4", udp(&runtime, (Ipv4Addr::LOCALHOST, 0).into())).await;
-    let v6 = SocketAddr::from((Ipv6Addr::LOCALHOST, 0));
-    if runtime.bind_udp(v6).is_ok() {
-        within(&runtime, "UDP over IPv6", udp(&runtime, v6)).await;
+pub(super) async fn check<R: Runtime>(runtime: &R) {
+    within(runtime, "timers", timers(runtime)).await;
+    within(runtime, "many timers", many_timers(runtime)).await;
+    within(runtime, "tasks", tasks(runtime)).await;
+    for (family, loopback) in families(runtime) {
+        within(runtime, &format!("UDP over {family}"), udp(runtime, loopback)).await;
+        within(runtime, &format!("TCP over {family}"), tcp(runtime, loopback)).await;
+        within(runtime, "a refused connection", refused(runtime, loopback)).await;
+        within(runtime, "a connection given up", given_up(runtime, loopback)).await;
     }
-    within(&runtime, "TCP", tcp(&runtime)).await;
-    within(&runtime, "a refused connection", refused(&runtime)).await;
-    within(&runtime, "names", names(&runtime)).await;
+    within(runtime, "names", names(runtime)).await;
 }
 
-async fn within<R: Runtime>(runtime: &R, what: &str, check: impl Future<Output = ()>) {
-    let mut guard = runtime.timer(runtime.now() + GUARD);
-    let mut check = pin!(check);
-    poll_fn(|cx| match check.as_mut().poll(cx) {
-        Poll::Ready(()) => Poll::Ready(()),
-        Poll::Pending => guard.poll(cx).map(|()| panic!("{what}: no end within {GUARD:?}")),
-    })
-    .await;
+/// The families of addresses that there are here, with the loopback address of each.
+pub(super) fn families<R: Runtime>(runtime: &R) -> Vec<(&'static str, SocketAddr)> {
+    let v4 = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let v6 = SocketAddr::from((Ipv6Addr::LOCALHOST, 0));
+    let mut families = vec![("IPv4", v4)];
+    // A system may have none of it.
+    families.extend(runtime.bind_udp(v6).is_ok().then_some(("IPv6", v6)));
+    families
 }
 
 async fn timers<R: Runtime>(runtime: &R) {
@@ -64,26 +62,67 @@ async fn timers<R: Runtime>(runtime: &R) {
     poll_fn(|cx| timer.poll(cx)).await;
 }
 
-async fn tasks<R: Runtime>(runtime: &R) {
-    let shared = Arc::new(Mutex::new((false, None::<std::task::Waker>)));
-    let theirs = shared.clone();
-    runtime.spawn(async move {
-        if let Ok(mut shared) = theirs.lock() {
-            shared.0 = true;
-            if let Some(waker) = shared.1.take() {
-                waker.wake();
+/// Counts what tasks have done, for somebody who waits for all of it.
+#[derive(Clone, Default)]
+struct Tally(Arc<Mutex<(usize, Option<Waker>)>>);
+
+impl Tally {
+    fn add(&self) {
+        let mut tally = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tally.0 += 1;
+        if let Some(waker) = tally.1.take() {
+            waker.wake();
+        }
+    }
+
+    async fn reach(&self, count: usize) {
+        poll_fn(|cx| {
+            let mut tally = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if tally.0 == count {
+                return Poll::Ready(());
             }
+            tally.1 = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+async fn many_timers<R: Runtime>(runtime: &R) {
+    let (start, tally) = (runtime.now(), Tally::default());
+    for n in 0..MANY {
+        // Spread without order: 7,919 is a prime.
+        let at = start + SPREAD * (n * 7_919 % MANY) as u32 / MANY as u32;
+        let mut timer = runtime.timer(if n % 2 == 0 { at } else { start + GUARD * 10 });
+        let (runtime, tally) = (runtime.clone(), tally.clone());
+        runtime.clone().spawn(async move {
+            if n % 2 == 1 {
+                // Far away at first, and near after a look.
+                let _ = polled(poll_fn(|cx| timer.poll(cx)), 1).await;
+                timer.reset(at);
+            }
+            poll_fn(|cx| timer.poll(cx)).await;
+            assert!(runtime.now() >= at, "many timers: one fired before its time");
+            tally.add();
+        });
+    }
+    tally.reach(MANY).await;
+}
+
+async fn tasks<R: Runtime>(runtime: &R) {
+    let tally = Tally::default();
+    let theirs = tally.clone();
+    runtime.spawn(async move { theirs.add() });
+    tally.reach(1).await;
+    // From within a task too, and each runs to its end though nobody waits for it.
+    let (theirs, inner) = (tally.clone(), runtime.clone());
+    runtime.spawn(async move {
+        for _ in 0..100 {
+            let theirs = theirs.clone();
+            inner.spawn(async move { theirs.add() });
         }
     });
-    poll_fn(|cx| match shared.lock() {
-        Ok(shared) if shared.0 => Poll::Ready(()),
-        Ok(mut shared) => {
-            shared.1 = Some(cx.waker().clone());
-            Poll::Pending
-        }
-        Err(_) => panic!("tasks: the spawned one panicked"),
-    })
-    .await;
+    tally.reach(101).await;
 }
 
 async fn udp<R: Runtime>(runtime: &R, loopback: SocketAddr) {
@@ -109,15 +148,14 @@ async fn udp<R: Runtime>(runtime: &R, loopback: SocketAddr) {
     }
 }
 
-fn addr(local: std::io::Result<SocketAddr>) -> SocketAddr {
+pub(super) fn addr(local: io::Result<SocketAddr>) -> SocketAddr {
     let local = local.expect("the local address");
     assert_ne!(local.port(), 0, "the local address has the port that was bound");
     local
 }
 
-async fn tcp<R: Runtime>(runtime: &R) {
-    let listening = (Ipv4Addr::LOCALHOST, 0).into();
-    let mut listener = runtime.listen_tcp(listening).expect("TCP: listen");
+async fn tcp<R: Runtime>(runtime: &R, loopback: SocketAddr) {
+    let mut listener = runtime.listen_tcp(loopback).expect("TCP: listen");
     let server_addr = addr(listener.local_addr());
     let mut client = runtime.connect_tcp(server_addr).await.expect("TCP: connect");
     let (mut server, _) = poll_fn(|cx| listener.poll_accept(cx)).await.expect("TCP: accept");
@@ -159,11 +197,35 @@ async fn tcp<R: Runtime>(runtime: &R) {
     assert_eq!(count, 0, "TCP: a dropped stream ends");
 }
 
-async fn refused<R: Runtime>(runtime: &R) {
-    let listener = runtime.listen_tcp((Ipv4Addr::LOCALHOST, 0).into()).expect("TCP: listen");
+async fn refused<R: Runtime>(runtime: &R, loopback: SocketAddr) {
+    let listener = runtime.listen_tcp(loopback).expect("TCP: listen");
     let nobody = addr(listener.local_addr());
     drop(listener);
     assert!(runtime.connect_tcp(nobody).await.is_err(), "TCP: connected to nobody");
+}
+
+/// Connecting and looking names up can be given up at any point, and be done anew.
+async fn given_up<R: Runtime>(runtime: &R, loopback: SocketAddr) {
+    let listener = runtime.listen_tcp(loopback).expect("TCP: listen");
+    let server = addr(listener.local_addr());
+    for polls in 0.. {
+        match polled(runtime.connect_tcp(server), polls).await {
+            Some(connected) => {
+                connected.expect("TCP: connect");
+                break;
+            }
+            None => assert!(polls < 100, "a connection given up: it is polled without end"),
+        }
+    }
+    for polls in 0.. {
+        match polled(runtime.resolve("localhost".into(), 1), polls).await {
+            Some(found) => {
+                found.expect("names: localhost");
+                break;
+            }
+            None => assert!(polls < 100, "a name given up: it is polled without end"),
+        }
+    }
 }
 
 async fn names<R: Runtime>(runtime: &R) {

@@ -1,0 +1,81 @@
+//! Memory is back where it was when all have left, and who keeps some is found. One test: the allocator counts the process.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{channels_open, mesh};
+use rtcmesh_core::media::RuntimeData;
+use rtcmesh_sim::isolated;
+use rtcmesh_sim::scenario::{Options, Plan, Report, Scenario, run, run_weighed};
+
+#[global_allocator]
+static ALLOCATOR: cap::Cap<std::alloc::System> = cap::Cap::new(std::alloc::System, usize::MAX);
+
+// Without it each world would draw from the system's randomness.
+rtcmesh_sim::interpose!();
+
+fn allocated() -> usize {
+    ALLOCATOR.allocated()
+}
+
+fn plan(seed: u64, scenario: Scenario) -> Plan {
+    let mut options = Options::default();
+    options.scenario = Some(scenario);
+    options.peers = Some(3);
+    options.duration = Some(Duration::from_secs(5));
+    Plan::draw(seed, &options)
+}
+
+/// Runs a plan; at each look somebody keeps so many bytes.
+fn weighed(plan: &Plan, kept: usize) -> Report {
+    let mut leak = Vec::new();
+    let mut report = isolated(plan.seed, || {
+        let mut watch = |_| {
+            if kept > 0 {
+                leak.push(vec![0_u8; kept]);
+            }
+        };
+        run_weighed(plan, false, &allocated, &mut watch).0
+    });
+    report.timeline = Vec::new();
+    report
+}
+
+/// What the hosts of a world hold when all have left; the second one had read nothing, where it is not to.
+fn held(reads: bool) -> Vec<usize> {
+    let mut world = mesh(1, 2);
+    channels_open(&mut world);
+    world.hosts[1].fetches = reads;
+    for _ in 0..20 {
+        let text = RuntimeData::Text("x".repeat(10_000).into());
+        world.act(0, |transport, now| transport.broadcast(now, &text)).expect("one is connected");
+        world.run(Duration::from_millis(200));
+    }
+    for host in 0..2 {
+        world.act(host, |transport, now| transport.shutdown(now));
+        world.hosts[host].events = Vec::new();
+    }
+    world.run(Duration::from_secs(5));
+    world.held(&allocated).hosts
+}
+
+#[test]
+fn memory_is_back_when_all_have_left_and_a_planted_leak_is_found() {
+    // What a process makes once is made.
+    isolated(1, || drop(run(&plan(1, Scenario::Talk), &mut |_| {})));
+
+    // Of an odd seed one of each room stays.
+    for (seed, scenario) in [(2, Scenario::Talk), (3, Scenario::Churn), (4, Scenario::Data)] {
+        let report = weighed(&plan(seed, scenario), 0);
+        assert!(report.passed(), "{report}");
+    }
+    let report = weighed(&plan(2, Scenario::Talk), 100);
+    let what = report.violations.iter().map(ToString::to_string).collect::<String>();
+    assert!(what.contains("held by nobody"), "the first leak of a process is found: {what}");
+
+    let [_, read] = held(true)[..] else { panic!("two hosts") };
+    let [_, unread] = held(false)[..] else { panic!("two hosts") };
+    assert!(read < 32 * 1024, "{read} bytes");
+    assert!(unread > 100_000, "what waits in a transport is seen: {unread} bytes");
+}
