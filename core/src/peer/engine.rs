@@ -48,7 +48,9 @@ impl Engine {
     pub(crate) fn new() -> Result<Self, String> {
         // The engine panics where it finds none.
         if cfg!(not(feature = "aws-lc-rs")) {
-            return Err("a build of rtcmesh-core without its feature aws-lc-rs connects to nobody".into());
+            return Err(
+                "a build of rtcmesh-core without its feature aws-lc-rs connects to nobody".into()
+            );
         }
         let provider = provider();
         let certificate = provider
