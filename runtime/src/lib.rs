@@ -3,6 +3,7 @@
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod dial;
+mod offload;
 mod runtime;
 mod server;
 mod stream;
@@ -10,7 +11,12 @@ mod tls;
 mod transport;
 mod ws;
 
-pub use runtime::{Runtime, TcpListener, TcpStream, Timer, UdpSocket};
+#[cfg(feature = "machine")]
+#[doc(hidden)]
+pub use transport::machine;
+
+pub use offload::SegmentOffload;
+pub use runtime::{Received, Runtime, TcpListener, TcpStream, Timer, UdpSocket};
 pub use server::{
     Admission, Assets, Origins, ServerError, SignalingServer, SignalingServerOptions,
 };
