@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use crate::runtime::{Runtime, TcpListener, TcpStream, Timer, UdpSocket};
+use crate::runtime::{Received, Runtime, TcpListener, TcpStream, Timer, UdpSocket};
 
 /// Polls of tasks in one [`World::run`] after which they count as spinning.
 const MAX_POLLS: usize = 1_000;
@@ -41,6 +41,18 @@ pub(crate) struct Udp {
     pub(crate) full: bool,
     /// Sending fails.
     pub(crate) refuses: bool,
+    /// Sending waits after so many datagrams more.
+    pub(crate) room: Option<usize>,
+    /// How many datagrams are taken at once; none or one: it cannot.
+    pub(crate) segments: usize,
+    /// What the device behind it thinks of that: sending several at once fails.
+    pub(crate) refuses_segments: bool,
+    /// How many datagrams the calls that tried to send had, taken or not.
+    pub(crate) calls: Vec<usize>,
+    /// What is received can be coalesced.
+    pub(crate) coalesces: bool,
+    /// What is received is coalesced.
+    pub(crate) coalesced: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
 }
@@ -271,6 +283,7 @@ impl UdpSocket for Bound {
     ) -> Poll<io::Result<(usize, SocketAddr)>> {
         let mut inner = self.world.inner();
         let udp = inner.udp.get_mut(&self.addr).unwrap();
+        assert!(!udp.coalesced, "what is coalesced was to be read one by one");
         let Some(next) = udp.incoming.pop_front() else {
             udp.reader = Some(cx.waker().clone());
             return Poll::Pending;
@@ -290,20 +303,87 @@ impl UdpSocket for Bound {
         payload: &[u8],
     ) -> Poll<io::Result<()>> {
         let mut inner = self.world.inner();
-        let udp = inner.udp.get_mut(&self.addr).unwrap();
-        if udp.full {
-            udp.writer = Some(cx.waker().clone());
-            return Poll::Pending;
-        }
-        if udp.refuses {
-            return Poll::Ready(Err(ErrorKind::NetworkUnreachable.into()));
-        }
-        udp.sent.push(payload.to_vec());
-        Poll::Ready(Ok(()))
+        inner.udp.get_mut(&self.addr).unwrap().send(cx, &[payload], false)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
         Ok(self.addr)
+    }
+
+    fn max_segments(&mut self) -> usize {
+        self.world.inner().udp[&self.addr].segments.max(1)
+    }
+
+    fn poll_send_segments(
+        &mut self,
+        cx: &mut Context<'_>,
+        _: SocketAddr,
+        segment: usize,
+        payload: &[u8],
+    ) -> Poll<io::Result<()>> {
+        let mut inner = self.world.inner();
+        let datagrams: Vec<_> = payload.chunks(segment).collect();
+        let udp = inner.udp.get_mut(&self.addr).unwrap();
+        assert!((2..=udp.segments).contains(&datagrams.len()) && payload.len() <= 65_507);
+        udp.send(cx, &datagrams, udp.refuses_segments)
+    }
+
+    fn coalesce(&mut self) -> bool {
+        let mut inner = self.world.inner();
+        let udp = inner.udp.get_mut(&self.addr).unwrap();
+        udp.coalesced = udp.coalesces;
+        udp.coalesced
+    }
+
+    fn poll_recv_coalesced(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<Received>> {
+        assert!(buffer.len() >= 65_535, "a train would be cut");
+        let mut inner = self.world.inner();
+        let udp = inner.udp.get_mut(&self.addr).unwrap();
+        assert!(udp.coalesced, "what is not coalesced");
+        let Some(first) = udp.incoming.pop_front() else {
+            udp.reader = Some(cx.waker().clone());
+            return Poll::Pending;
+        };
+        let (remote, mut joined) = first?;
+        let segment = joined.len();
+        // Those of one sender and size, and a shorter one at the end.
+        let mut whole = segment > 0;
+        while let Some(Ok((from, next))) = udp.incoming.front().filter(|_| whole) {
+            let train = joined.len() + next.len() <= 65_507 && joined.len() / segment < 64;
+            if !train || *from != remote || next.is_empty() || next.len() > segment {
+                break;
+            }
+            whole = next.len() == segment;
+            joined.extend_from_slice(next);
+            udp.incoming.pop_front();
+        }
+        buffer[..joined.len()].copy_from_slice(&joined);
+        Poll::Ready(Ok(Received { remote, length: joined.len(), segment }))
+    }
+}
+
+impl Udp {
+    /// Sends all of these or none.
+    fn send(&mut self, cx: &Context<'_>, these: &[&[u8]], refuses: bool) -> Poll<io::Result<()>> {
+        if self.full || self.room.is_some_and(|room| room < these.len()) {
+            self.writer = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        self.calls.push(these.len());
+        if refuses {
+            // EIO: what Linux says of a device that cannot segment.
+            return Poll::Ready(Err(io::Error::from_raw_os_error(5)));
+        }
+        if self.refuses {
+            return Poll::Ready(Err(ErrorKind::NetworkUnreachable.into()));
+        }
+        self.room = self.room.map(|room| room - these.len());
+        self.sent.extend(these.iter().map(|payload| payload.to_vec()));
+        Poll::Ready(Ok(()))
     }
 }
 
