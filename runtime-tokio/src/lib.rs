@@ -32,8 +32,10 @@ use std::time::Instant;
 
 pub use rtcmesh_runtime::api::*;
 
-use rtcmesh_runtime::{Runtime, TcpListener, TcpStream, Timer, UdpSocket, sockets};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use rtcmesh_runtime::{
+    Received, Runtime, SegmentOffload, TcpListener, TcpStream, Timer, UdpSocket, sockets,
+};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::runtime::Handle;
 
 /// The transport on tokio.
@@ -86,7 +88,8 @@ impl Runtime for TokioRuntime {
     fn bind_udp(&self, addr: SocketAddr) -> io::Result<TokioUdp> {
         let socket = sockets::udp(addr)?;
         let _context = self.0.enter();
-        Ok(TokioUdp(tokio::net::UdpSocket::from_std(socket)?))
+        let io = tokio::net::UdpSocket::from_std(socket)?;
+        Ok(TokioUdp { io, offload: SegmentOffload::new(addr.ip()) })
     }
 
     fn connect_tcp(
@@ -129,7 +132,10 @@ impl<F: Future> Future for Inside<F> {
 
 /// tokio's UDP socket.
 #[derive(Debug)]
-pub struct TokioUdp(tokio::net::UdpSocket);
+pub struct TokioUdp {
+    io: tokio::net::UdpSocket,
+    offload: SegmentOffload,
+}
 
 impl UdpSocket for TokioUdp {
     fn poll_recv(
@@ -138,7 +144,7 @@ impl UdpSocket for TokioUdp {
         buffer: &mut [u8],
     ) -> Poll<io::Result<(usize, SocketAddr)>> {
         let mut buffer = ReadBuf::new(buffer);
-        let remote = ready!(self.0.poll_recv_from(cx, &mut buffer))?;
+        let remote = ready!(self.io.poll_recv_from(cx, &mut buffer))?;
         Poll::Ready(Ok((buffer.filled().len(), remote)))
     }
 
@@ -148,11 +154,59 @@ impl UdpSocket for TokioUdp {
         remote: SocketAddr,
         payload: &[u8],
     ) -> Poll<io::Result<()>> {
-        self.0.poll_send_to(cx, payload, remote).map_ok(drop)
+        self.io.poll_send_to(cx, payload, remote).map_ok(drop)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
+        self.io.local_addr()
+    }
+
+    fn max_segments(&mut self) -> usize {
+        self.offload.max_segments()
+    }
+
+    fn poll_send_segments(
+        &mut self,
+        cx: &mut Context<'_>,
+        remote: SocketAddr,
+        segment: usize,
+        payload: &[u8],
+    ) -> Poll<io::Result<()>> {
+        let Self { io, offload } = self;
+        loop {
+            ready!(io.poll_send_ready(cx))?;
+            let send = || offload.send(io, remote, segment, payload);
+            if let Some(sent) = unless_blocked(io.try_io(Interest::WRITABLE, send)) {
+                return Poll::Ready(sent);
+            }
+        }
+    }
+
+    fn coalesce(&mut self) -> bool {
+        self.offload.coalesce(&self.io)
+    }
+
+    fn poll_recv_coalesced(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<Received>> {
+        let Self { io, offload } = self;
+        loop {
+            ready!(io.poll_recv_ready(cx))?;
+            let receive = || offload.receive(io, buffer);
+            if let Some(received) = unless_blocked(io.try_io(Interest::READABLE, receive)) {
+                return Poll::Ready(received);
+            }
+        }
+    }
+}
+
+/// `None` where it would block: tokio knows it then, and has to be asked when it is over.
+fn unless_blocked<T>(result: io::Result<T>) -> Option<io::Result<T>> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+        result => Some(result),
     }
 }
 

@@ -4,6 +4,7 @@ pub mod api;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod dial;
+mod offload;
 mod runtime;
 mod server;
 pub mod sockets;
@@ -12,7 +13,12 @@ mod tls;
 mod transport;
 mod ws;
 
-pub use runtime::{Runtime, TcpListener, TcpStream, Timer, UdpSocket};
+#[cfg(feature = "machine")]
+#[doc(hidden)]
+pub use transport::machine;
+
+pub use offload::SegmentOffload;
+pub use runtime::{Received, Runtime, TcpListener, TcpStream, Timer, UdpSocket};
 pub use server::{
     Admission, Assets, Origins, ServerError, SignalingServer, SignalingServerOptions,
 };

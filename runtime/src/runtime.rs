@@ -71,7 +71,21 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'static;
 }
 
+/// Received datagrams of one sender, one after the other in one buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Received {
+    /// Their sender.
+    pub remote: SocketAddr,
+    /// The bytes of all of them.
+    pub length: usize,
+    /// The bytes of each but the last, which may be shorter. `length` or more: it is a single one.
+    pub segment: usize,
+}
+
 /// A bound UDP socket.
+///
+/// Three methods are needed. The others, for many datagrams in one call of the system, have defaults that do
+/// without; [`SegmentOffload`](crate::SegmentOffload) does them for sockets of the operating system.
 pub trait UdpSocket: Send + 'static {
     /// Receives one datagram into `buffer`, and gives its length and its sender.
     ///
@@ -99,6 +113,52 @@ pub trait UdpSocket: Send + 'static {
     /// # Errors
     /// The system's.
     fn local_addr(&self) -> io::Result<SocketAddr>;
+
+    /// How many datagrams [`poll_send_segments`](Self::poll_send_segments) takes now. It may fall to 1, where
+    /// the system turns out to refuse them.
+    fn max_segments(&mut self) -> usize {
+        1
+    }
+
+    /// Sends datagrams of `segment` bytes to one remote, joined in `payload`; the last may be shorter. All or
+    /// none of them, in one call of the system. Only called with more than one, and at most
+    /// [`max_segments`](Self::max_segments) and 65,507 bytes.
+    ///
+    /// # Errors
+    /// The system's: none was sent. They are sent one by one then, and so are all after them where that succeeds.
+    fn poll_send_segments(
+        &mut self,
+        cx: &mut Context<'_>,
+        remote: SocketAddr,
+        segment: usize,
+        payload: &[u8],
+    ) -> Poll<io::Result<()>> {
+        let _ = (cx, remote, segment, payload);
+        Poll::Ready(Err(io::ErrorKind::Unsupported.into()))
+    }
+
+    /// Lets the system coalesce received datagrams: from `true` on,
+    /// [`poll_recv_coalesced`](Self::poll_recv_coalesced) is called in place of [`poll_recv`](Self::poll_recv).
+    /// Called once enough come in trains for it to pay; not again after `false`, which changes nothing.
+    fn coalesce(&mut self) -> bool {
+        false
+    }
+
+    /// Receives a datagram, or a train of them from one sender, into `buffer` of 65,535 bytes or more.
+    ///
+    /// # Errors
+    /// As of [`poll_recv`](Self::poll_recv).
+    fn poll_recv_coalesced(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<Received>> {
+        self.poll_recv(cx, buffer).map_ok(|(length, remote)| Received {
+            remote,
+            length,
+            segment: length,
+        })
+    }
 }
 
 /// A byte stream: a TCP connection, or a test's pipe.

@@ -136,10 +136,7 @@ impl<R: Runtime, M: Machine> Driver<R, M> {
         self.reports.extend(self.interfaces.as_mut().and_then(|watch| watch.look(now)));
 
         let wants = self.exchange(cx, now);
-        self.sockets.flush(cx, now, &self.shared.counters);
-        for transmit in self.transmits.drain(..) {
-            self.sockets.send(cx, transmit, &self.shared.counters);
-        }
+        self.sockets.send(cx, now, &mut self.transmits, &self.shared.counters);
         self.carry_out(now);
 
         if let Some(end) = &wants.end {

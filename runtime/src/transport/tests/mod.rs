@@ -6,6 +6,7 @@ mod links;
 mod script;
 mod sockets;
 mod timers;
+mod trains;
 mod waiting;
 mod world;
 

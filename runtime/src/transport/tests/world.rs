@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use crate::runtime::{Runtime, TcpListener, TcpStream, Timer, UdpSocket};
+use crate::runtime::{Received, Runtime, TcpListener, TcpStream, Timer, UdpSocket};
 
 /// Polls of tasks in one [`World::run`] after which they count as spinning.
 const MAX_POLLS: usize = 20_000;
@@ -55,6 +55,18 @@ pub(crate) struct Udp {
     pub(crate) full: bool,
     /// Sending fails.
     pub(crate) refuses: bool,
+    /// Sending waits after so many datagrams more.
+    pub(crate) room: Option<usize>,
+    /// How many datagrams are taken at once; none or one: it cannot.
+    pub(crate) segments: usize,
+    /// What the device behind it thinks of that: sending several at once fails.
+    pub(crate) refuses_segments: bool,
+    /// How many datagrams the calls that tried to send had, taken or not.
+    pub(crate) calls: Vec<usize>,
+    /// What is received can be coalesced.
+    pub(crate) coalesces: bool,
+    /// What is received is coalesced.
+    pub(crate) coalesced: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
 }
@@ -301,6 +313,30 @@ impl Runtime for World {
 }
 
 impl Inner {
+    /// Sends all of these or none, to a socket of this world where there is one.
+    fn send(
+        &mut self,
+        from: SocketAddr,
+        to: SocketAddr,
+        cx: &Context<'_>,
+        these: &[&[u8]],
+        refuses: bool,
+    ) -> Poll<io::Result<()>> {
+        let udp = self.udp.get_mut(&from).unwrap();
+        let result = udp.send(cx, these, refuses);
+        if let (Poll::Ready(Ok(())), true) = (&result, self.udp.contains_key(&to)) {
+            // The others a test wants to see.
+            let sent = &mut self.udp.get_mut(&from).unwrap().sent;
+            let arriving = sent.split_off(sent.len() - these.len());
+            let receiver = self.udp.get_mut(&to).unwrap();
+            receiver.incoming.extend(arriving.into_iter().map(|payload| Ok((from, payload))));
+            if let Some(reader) = receiver.reader.take() {
+                reader.wake();
+            }
+        }
+        result
+    }
+
     /// The address itself, or with a port that nobody has where it names none.
     fn with_port(&mut self, addr: SocketAddr) -> SocketAddr {
         if addr.port() != 0 {
@@ -355,6 +391,7 @@ impl UdpSocket for Bound {
     ) -> Poll<io::Result<(usize, SocketAddr)>> {
         let mut inner = self.world.inner();
         let udp = inner.udp.get_mut(&self.addr).unwrap();
+        assert!(!udp.coalesced, "what is coalesced was to be read one by one");
         let Some(next) = udp.incoming.pop_front() else {
             udp.reader = Some(cx.waker().clone());
             return Poll::Pending;
@@ -374,30 +411,88 @@ impl UdpSocket for Bound {
         payload: &[u8],
     ) -> Poll<io::Result<()>> {
         let mut inner = self.world.inner();
-        let udp = inner.udp.get_mut(&self.addr).unwrap();
-        if udp.full {
-            udp.writer = Some(cx.waker().clone());
-            return Poll::Pending;
-        }
-        if udp.refuses {
-            return Poll::Ready(Err(ErrorKind::NetworkUnreachable.into()));
-        }
-        // To nobody here: a test wants to see it.
-        let Some(receiver) = inner.udp.get_mut(&remote) else {
-            inner.udp.get_mut(&self.addr).unwrap().sent.push(payload.to_vec());
-            return Poll::Ready(Ok(()));
-        };
-        receiver.incoming.push_back(Ok((self.addr, payload.to_vec())));
-        let reader = receiver.reader.take();
-        drop(inner);
-        if let Some(reader) = reader {
-            reader.wake();
-        }
-        Poll::Ready(Ok(()))
+        inner.send(self.addr, remote, cx, &[payload], false)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
         Ok(self.addr)
+    }
+
+    fn max_segments(&mut self) -> usize {
+        self.world.inner().udp[&self.addr].segments.max(1)
+    }
+
+    fn poll_send_segments(
+        &mut self,
+        cx: &mut Context<'_>,
+        remote: SocketAddr,
+        segment: usize,
+        payload: &[u8],
+    ) -> Poll<io::Result<()>> {
+        let mut inner = self.world.inner();
+        let datagrams: Vec<_> = payload.chunks(segment).collect();
+        let udp = inner.udp.get_mut(&self.addr).unwrap();
+        assert!((2..=udp.segments).contains(&datagrams.len()) && payload.len() <= 65_507);
+        let refuses = udp.refuses_segments;
+        inner.send(self.addr, remote, cx, &datagrams, refuses)
+    }
+
+    fn coalesce(&mut self) -> bool {
+        let mut inner = self.world.inner();
+        let udp = inner.udp.get_mut(&self.addr).unwrap();
+        udp.coalesced = udp.coalesces;
+        udp.coalesced
+    }
+
+    fn poll_recv_coalesced(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<Received>> {
+        assert!(buffer.len() >= 65_535, "a train would be cut");
+        let mut inner = self.world.inner();
+        let udp = inner.udp.get_mut(&self.addr).unwrap();
+        assert!(udp.coalesced, "what is not coalesced");
+        let Some(first) = udp.incoming.pop_front() else {
+            udp.reader = Some(cx.waker().clone());
+            return Poll::Pending;
+        };
+        let (remote, mut joined) = first?;
+        let segment = joined.len();
+        // Those of one sender and size, and a shorter one at the end.
+        let mut whole = segment > 0;
+        while let Some(Ok((from, next))) = udp.incoming.front().filter(|_| whole) {
+            let train = joined.len() + next.len() <= 65_507 && joined.len() / segment < 64;
+            if !train || *from != remote || next.is_empty() || next.len() > segment {
+                break;
+            }
+            whole = next.len() == segment;
+            joined.extend_from_slice(next);
+            udp.incoming.pop_front();
+        }
+        buffer[..joined.len()].copy_from_slice(&joined);
+        Poll::Ready(Ok(Received { remote, length: joined.len(), segment }))
+    }
+}
+
+impl Udp {
+    /// Sends all of these or none.
+    fn send(&mut self, cx: &Context<'_>, these: &[&[u8]], refuses: bool) -> Poll<io::Result<()>> {
+        if self.full || self.room.is_some_and(|room| room < these.len()) {
+            self.writer = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        self.calls.push(these.len());
+        if refuses {
+            // EIO: what Linux says of a device that cannot segment.
+            return Poll::Ready(Err(io::Error::from_raw_os_error(5)));
+        }
+        if self.refuses {
+            return Poll::Ready(Err(ErrorKind::NetworkUnreachable.into()));
+        }
+        self.room = self.room.map(|room| room - these.len());
+        self.sent.extend(these.iter().map(|payload| payload.to_vec()));
+        Poll::Ready(Ok(()))
     }
 }
 
