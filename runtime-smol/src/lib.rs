@@ -41,6 +41,9 @@
 //! # }
 //! ```
 
+// The trait promises `Send + 'static`, and so do these signatures, in its words.
+#![allow(clippy::manual_async_fn)]
+
 use std::fmt;
 use std::future::Future;
 use std::io::{self, ErrorKind, Read, Write};
