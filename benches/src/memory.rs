@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use rtcmesh_core::config::Config;
 use rtcmesh_sim::World;
 
+use crate::driver::{Echo, Load, Side};
 use crate::engine::Pair;
 use crate::frames::Kind;
 use crate::measure::median;
@@ -74,6 +75,27 @@ pub fn callback(packets: u64) -> u64 {
     let after = dhat::HeapStats::get().total_blocks;
     assert!(callback.heard().iter().all(|&samples| samples > 0), "{:?}", callback.heard());
     after - before
+}
+
+/// Allocations of a driver on tokio for so many datagrams in and out, and those of the machine in it, one a
+/// datagram that it sends. Larger bursts than those that count warm up.
+pub fn driver(datagrams: usize) -> (u64, u64) {
+    let echo = Echo::start(Side::Tokio);
+    let mut loads: Vec<_> = [(1, 12, 80), (1, 12, 1200), (12, 1, 80)]
+        .map(|(places, burst, size)| Load::new(places, burst, size, false))
+        .into_iter()
+        .collect();
+    loads.push(Load::new(1, 12, 1200, true));
+    let mut run = |rounds: usize| {
+        for load in &mut loads {
+            (0..rounds).for_each(|_| load.burst(&echo));
+        }
+    };
+    run(100);
+    let (before, sent) = (dhat::HeapStats::get().total_blocks, echo.sent());
+    run(datagrams.div_ceil(4 * 12));
+    let (after, machines) = (dhat::HeapStats::get().total_blocks, echo.sent() - sent);
+    ((after - before).saturating_sub(machines), machines)
 }
 
 fn live() -> usize {

@@ -1,9 +1,11 @@
 //! A mesh in which everybody talks: CPU, and the delay from one application to the other.
 
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use rtcmesh_core::media::{EncodedAudio, RuntimeData};
 use rtcmesh_tokio::{AudioData, Media, TransportEvent};
+use tokio::net::UdpSocket;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::frames::Kind;
@@ -70,10 +72,64 @@ pub async fn talk(mesh: &mut Mesh, duration: Duration) -> Talk {
 
 /// A packet that carries the time of its sending where its audio would be.
 fn stamped(base: Instant) -> RuntimeData {
+    let opus = stamp(base);
+    RuntimeData::EncodedAudio(EncodedAudio { opus: opus.into(), duration: Kind::Audio.interval() })
+}
+
+/// The bytes of such a packet.
+fn stamp(base: Instant) -> Vec<u8> {
     let mut opus = Kind::Audio.bytes().to_vec();
     let nanos = base.elapsed().as_nanos() as u64;
     opus[8..16].copy_from_slice(&nanos.to_le_bytes());
-    RuntimeData::EncodedAudio(EncodedAudio { opus: opus.into(), duration: Kind::Audio.interval() })
+    opus
+}
+
+/// The same between two bare sockets of the same runtime, a task each: the delays, median and 95th percentile in
+/// microseconds.
+///
+/// # Panics
+/// Where a socket fails.
+pub async fn bare_talk(duration: Duration) -> (f64, f64) {
+    let base = Instant::now();
+    let frames = (duration.as_millis() / Kind::Audio.interval().as_millis()) as usize;
+    let mut ends = Vec::new();
+    for _ in 0..2 {
+        ends.push(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port"));
+    }
+    let places: Vec<_> = ends.iter().map(|end| end.local_addr().expect("bound")).collect();
+    let mut tasks = Vec::new();
+    for (n, end) in ends.into_iter().enumerate() {
+        let other = places[1 - n];
+        tasks.push(tokio::spawn(async move {
+            sleep(Kind::Audio.interval() * n as u32 / 2).await;
+            let mut ticks = interval(Kind::Audio.interval());
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let (mut delays, mut buffer) = (Vec::with_capacity(frames), [0; 2048]);
+            let mut sent = 0;
+            loop {
+                tokio::select! {
+                    _ = ticks.tick(), if sent < frames => {
+                        end.send_to(&stamp(base), other).await.expect("sent");
+                        sent += 1;
+                    }
+                    received = end.recv_from(&mut buffer) => {
+                        received.expect("received");
+                        let stamp = buffer[8..16].try_into().expect("8 bytes");
+                        let sent = u64::from_le_bytes(stamp) as f64;
+                        delays.push((base.elapsed().as_nanos() as f64 - sent) / 1e3);
+                    }
+                    () = sleep(Duration::from_millis(300)), if sent == frames => break,
+                }
+            }
+            delays
+        }));
+    }
+    let mut delays = Vec::new();
+    for task in tasks {
+        delays.extend(task.await.expect("no end fails"));
+    }
+    let at = |share| quantile(delays.iter().copied(), share);
+    (at(0.5), at(0.95))
 }
 
 /// The delay of a received packet from application to application, in microseconds: without what it waited

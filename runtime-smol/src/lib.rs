@@ -52,7 +52,9 @@ use std::time::Instant;
 
 pub use rtcmesh_runtime::api::*;
 
-use rtcmesh_runtime::{Runtime, TcpListener, TcpStream, Timer, UdpSocket, sockets};
+use rtcmesh_runtime::{
+    Received, Runtime, SegmentOffload, TcpListener, TcpStream, Timer, UdpSocket, sockets,
+};
 use smol::Async;
 
 /// The transport on smol.
@@ -120,7 +122,8 @@ impl Runtime for SmolRuntime {
     }
 
     fn bind_udp(&self, addr: SocketAddr) -> io::Result<SmolUdp> {
-        Ok(SmolUdp(Async::new_nonblocking(sockets::udp(addr)?)?))
+        let io = Async::new_nonblocking(sockets::udp(addr)?)?;
+        Ok(SmolUdp { io, offload: SegmentOffload::new(addr.ip()) })
     }
 
     fn connect_tcp(
@@ -160,7 +163,10 @@ fn poll_io<T>(
 
 /// smol's UDP socket.
 #[derive(Debug)]
-pub struct SmolUdp(Async<net::UdpSocket>);
+pub struct SmolUdp {
+    io: Async<net::UdpSocket>,
+    offload: SegmentOffload,
+}
 
 impl UdpSocket for SmolUdp {
     fn poll_recv(
@@ -168,8 +174,8 @@ impl UdpSocket for SmolUdp {
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<(usize, SocketAddr)>> {
-        let Self(socket) = self;
-        poll_io(|| socket.get_ref().recv_from(buffer), || socket.poll_readable(cx))
+        let Self { io, .. } = self;
+        poll_io(|| io.get_ref().recv_from(buffer), || io.poll_readable(cx))
     }
 
     fn poll_send(
@@ -178,13 +184,40 @@ impl UdpSocket for SmolUdp {
         remote: SocketAddr,
         payload: &[u8],
     ) -> Poll<io::Result<()>> {
-        let Self(socket) = self;
-        poll_io(|| socket.get_ref().send_to(payload, remote), || socket.poll_writable(cx))
-            .map_ok(drop)
+        let Self { io, .. } = self;
+        poll_io(|| io.get_ref().send_to(payload, remote), || io.poll_writable(cx)).map_ok(drop)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.get_ref().local_addr()
+        self.io.get_ref().local_addr()
+    }
+
+    fn max_segments(&mut self) -> usize {
+        self.offload.max_segments()
+    }
+
+    fn poll_send_segments(
+        &mut self,
+        cx: &mut Context<'_>,
+        remote: SocketAddr,
+        segment: usize,
+        payload: &[u8],
+    ) -> Poll<io::Result<()>> {
+        let Self { io, offload } = self;
+        poll_io(|| offload.send(io, remote, segment, payload), || io.poll_writable(cx))
+    }
+
+    fn coalesce(&mut self) -> bool {
+        self.offload.coalesce(&self.io)
+    }
+
+    fn poll_recv_coalesced(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<Received>> {
+        let Self { io, offload } = self;
+        poll_io(|| offload.receive(io, buffer), || io.poll_readable(cx))
     }
 }
 

@@ -13,6 +13,10 @@ mod tls;
 mod transport;
 mod ws;
 
+#[cfg(feature = "machine")]
+#[doc(hidden)]
+pub use transport::machine;
+
 pub use offload::SegmentOffload;
 pub use runtime::{Received, Runtime, TcpListener, TcpStream, Timer, UdpSocket};
 pub use server::{

@@ -8,7 +8,7 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use super::{GUARD, polled, within};
-use crate::runtime::{Runtime, TcpListener, TcpStream, Timer, UdpSocket};
+use crate::runtime::{Received, Runtime, TcpListener, TcpStream, Timer, UdpSocket};
 
 /// Tasks with a timer each: as many as the peers of a large server.
 const MANY: usize = 2_000;
@@ -145,6 +145,41 @@ async fn udp<R: Runtime>(runtime: &R, loopback: SocketAddr) {
         poll_fn(|cx| b.poll_send(cx, at_a, &payload)).await.expect("UDP: send");
         let got = poll_fn(|cx| a.poll_recv(cx, &mut buffer)).await.expect("UDP: receive");
         assert_eq!(got, (size, at_b), "UDP: length and sender");
+    }
+
+    // Several at once, where it can: they arrive as if sent singly.
+    let sizes = [1200; 10].into_iter().chain([700]);
+    let train: Vec<Vec<u8>> = sizes.enumerate().map(|(n, size)| vec![n as u8; size]).collect();
+    let joined = train.concat();
+    for coalesce in [false, true] {
+        if coalesce && !b.coalesce() {
+            break;
+        }
+        let sent = match a.max_segments() {
+            0..11 => Err(io::ErrorKind::Unsupported.into()),
+            _ => poll_fn(|cx| a.poll_send_segments(cx, at_b, 1200, &joined)).await,
+        };
+        // Refused is refused whole.
+        if sent.is_err() {
+            for payload in &train {
+                poll_fn(|cx| a.poll_send(cx, at_b, payload)).await.expect("UDP: send");
+            }
+        }
+        let mut got = Vec::new();
+        let mut buffer = vec![0; 65_535];
+        while got.len() < train.len() {
+            let received = if coalesce {
+                poll_fn(|cx| b.poll_recv_coalesced(cx, &mut buffer)).await
+            } else {
+                let single = poll_fn(|cx| b.poll_recv(cx, &mut buffer)).await;
+                single.map(|(length, remote)| Received { remote, length, segment: length })
+            };
+            let received = received.expect("UDP: receive");
+            assert_eq!(received.remote, at_a, "UDP: sender of several");
+            let bytes = buffer.get(..received.length).unwrap_or_default();
+            got.extend(bytes.chunks(received.segment.max(1)).map(<[u8]>::to_vec));
+        }
+        assert!(got == train, "UDP: of several at once others arrived than were sent");
     }
 }
 

@@ -1,5 +1,5 @@
 //! What the driver asks of the machine that it drives: the verbs of [`Transport`], so that tests can
-//! put a scripted one in its place.
+//! put a scripted one in its place, and benches one that costs nothing.
 
 use std::time::Instant;
 
@@ -8,8 +8,13 @@ use rtcmesh_core::net::{Datagram, IoCommand, IoEvent, Transmit};
 use rtcmesh_core::time::Deadline;
 use rtcmesh_core::transport::{Event, Media, Outcome, Transport};
 
+#[cfg(feature = "machine")]
+use crate::{runtime::Runtime, transport::handle::Handle, transport::interfaces};
+
 /// A machine without I/O. The methods are those of [`Transport`], which documents them.
-pub(crate) trait Machine: Send + 'static {
+// Public for benches alone.
+#[allow(missing_docs, unreachable_pub, clippy::missing_errors_doc)]
+pub trait Machine: Send + 'static {
     fn start(&mut self, now: Instant) -> Result<(), StartError>;
     fn shutdown(&mut self, now: Instant);
     fn connect_peer(&mut self, now: Instant, peer: &str) -> Result<bool, ConnectError>;
@@ -79,4 +84,19 @@ impl Machine for Transport {
     fn poll_timeout(&self) -> Option<Deadline> {
         self.poll_timeout()
     }
+}
+
+/// Starts a machine with a driver of its own, for benches. What it gives keeps both alive: dropped, the machine
+/// is shut down.
+///
+/// # Errors
+/// The machine's.
+#[cfg(feature = "machine")]
+pub async fn start<R: Runtime, M: Machine>(
+    runtime: R,
+    machine: M,
+) -> Result<impl Send + use<R, M>, StartError> {
+    let handle = Handle::new(runtime, machine, interfaces::system);
+    handle.start().await?;
+    Ok(handle)
 }

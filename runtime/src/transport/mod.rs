@@ -5,6 +5,9 @@ mod events;
 mod handle;
 mod interfaces;
 mod link;
+#[cfg(feature = "machine")]
+pub mod machine;
+#[cfg(not(feature = "machine"))]
 mod machine;
 mod placed;
 mod recording;
