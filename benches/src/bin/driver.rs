@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use rtcmesh_benches::arguments::Arguments;
-use rtcmesh_benches::driver::{Echo, Load, Side};
+use rtcmesh_benches::driver::{Echo, Load, Side, cpu_of_others};
 use rtcmesh_benches::measure::{Comparison, median};
 use rtcmesh_benches::mesh::Mesh;
 use rtcmesh_benches::talk::{bare_talk, talk};
@@ -34,51 +34,63 @@ fn main() {
     let mut report = Map::new();
     if !json {
         println!(
-            "echo on tokio: CPU per datagram of the adapter and of a bare loop, ns; per second"
+            "CPU per datagram of the adapter and of a bare loop, ns; datagrams per second of both"
         );
     }
+    let runtimes = [("tokio", Side::Tokio, Side::BareTokio), ("smol", Side::Smol, Side::BareSmol)];
+    let echoes = runtimes.map(|(name, ours, bare)| (name, Echo::start(ours), Echo::start(bare)));
     for (name, mut load) in loads {
-        let (ours, bare) = (Echo::start(Side::Tokio), Echo::start(Side::BareTokio));
-        let (mut cpu, mut wall) = (Comparison::default(), Comparison::default());
-        for round in 0..=rounds {
-            let mut run = |echo: &Echo| {
-                let (before, start) = (echo.cpu(), Instant::now());
-                (0..ROUND / load.datagrams()).for_each(|_| load.burst(echo));
-                (echo.cpu() - before, start.elapsed())
-            };
-            let (first, second) = if round % 2 == 0 { (&ours, &bare) } else { (&bare, &ours) };
-            let (first, second) = (run(first), run(second));
-            let (ours, bare) = if round % 2 == 0 { (first, second) } else { (second, first) };
-            // The first round warms up.
-            if round > 0 {
-                cpu.add(ours.0, bare.0, ROUND);
-                wall.add(ours.1, bare.1, ROUND);
+        for (runtime, ours, bare) in &echoes {
+            let found = side_by_side(&mut load, ours, bare, rounds);
+            if !json {
+                let at = |name: &str| found[name].as_f64().unwrap_or(f64::NAN);
+                println!(
+                    "{runtime:6}{name:32}{:8.0}{:8.0}  ratio {:.2} (goal {GOAL}){:9.0}{:9.0}",
+                    at("adapter_ns"),
+                    at("bare_ns"),
+                    at("ratio"),
+                    at("adapter_per_second"),
+                    at("bare_per_second"),
+                );
             }
+            report.insert(format!("{runtime}: {name}"), found);
         }
-        let per_second = (1e9 / wall.ours(), 1e9 / wall.other());
-        if !json {
-            println!(
-                "{name:32}{:8.0}{:8.0}  ratio {:.2} (goal {GOAL}){:9.0}{:9.0}",
-                cpu.ours(),
-                cpu.other(),
-                cpu.ratio(),
-                per_second.0,
-                per_second.1,
-            );
-        }
-        report.insert(
-            name.into(),
-            json!({
-                "adapter_ns": cpu.ours(), "bare_ns": cpu.other(), "ratio": cpu.ratio(), "goal": GOAL,
-                "adapter_per_second": per_second.0, "bare_per_second": per_second.1,
-            }),
-        );
     }
     let seconds = Duration::from_secs(arguments.number("--seconds").unwrap_or(3) as u64);
     report.insert("audio delay".into(), delays(seconds, json));
     if json {
         println!("{}", Value::Object(report));
     }
+}
+
+/// One load for two echoes, in turns.
+fn side_by_side(load: &mut Load, ours: &Echo, bare: &Echo, rounds: usize) -> Value {
+    let (mut cpu, mut wall) = (Comparison::default(), Comparison::default());
+    let bursts = ROUND / load.datagrams();
+    for round in 0..=rounds {
+        let mut run = |echo: &Echo| {
+            let (before, start) = (cpu_of_others(), Instant::now());
+            (0..bursts).for_each(|_| load.burst(echo));
+            let took = start.elapsed();
+            (cpu_of_others() - before, took)
+        };
+        let (ours, bare) = if round % 2 == 0 {
+            let ours = run(ours);
+            (ours, run(bare))
+        } else {
+            let bare = run(bare);
+            (run(ours), bare)
+        };
+        // The first round warms up.
+        if round > 0 {
+            cpu.add(ours.0, bare.0, ROUND);
+            wall.add(ours.1, bare.1, ROUND);
+        }
+    }
+    json!({
+        "adapter_ns": cpu.ours(), "bare_ns": cpu.other(), "ratio": cpu.ratio(), "goal": GOAL,
+        "adapter_per_second": 1e9 / wall.ours(), "bare_per_second": 1e9 / wall.other(),
+    })
 }
 
 /// The delay of audio frames between two meshes on loopback, and between two bare sockets, in turns.

@@ -12,6 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use rtcmesh_runtime::{Runtime, SegmentOffload};
+use rtcmesh_smol::SmolRuntime;
 use rtcmesh_tokio::TokioRuntime;
 
 use machine::Machine;
@@ -26,6 +27,10 @@ pub enum Side {
     Tokio,
     /// A loop of `recv_from` and `send_to` over tokio's socket.
     BareTokio,
+    /// The adapter for smol, with the driver.
+    Smol,
+    /// A loop of `recv_from` and `send_to` over smol's socket.
+    BareSmol,
 }
 
 /// One that gives back each datagram, on a thread and a single-threaded runtime of its own. It lives as long as
@@ -33,7 +38,6 @@ pub enum Side {
 #[derive(Debug)]
 pub struct Echo {
     addr: SocketAddr,
-    thread: String,
     sent: Arc<AtomicU64>,
 }
 
@@ -47,34 +51,34 @@ impl Echo {
         let sent = Arc::new(AtomicU64::new(0));
         let counter = sent.clone();
         thread::spawn(move || {
-            let name = fs::read_link("/proc/thread-self").unwrap_or_default();
             let started = move |addr| {
-                let _ = tell.send((addr, name.to_string_lossy().into_owned()));
+                let _ = tell.send(addr);
             };
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.expect("a runtime").block_on(async move {
-                match side {
-                    Side::Tokio => {
-                        let runtime = TokioRuntime::current().expect("inside of tokio");
-                        let machine = Machine::new(runtime.now(), started, counter);
-                        let _mesh = rtcmesh_runtime::machine::start(runtime, machine)
-                            .await
-                            .expect("an echo machine starts");
-                        std::future::pending::<()>().await;
-                    }
-                    Side::BareTokio => bare(started).await,
+            match side {
+                Side::Tokio | Side::BareTokio => {
+                    let mut builder = tokio::runtime::Builder::new_current_thread();
+                    let runtime = builder.enable_all().build().expect("a runtime");
+                    runtime.block_on(async move {
+                        if side == Side::BareTokio {
+                            return bare_tokio(started).await;
+                        }
+                        adapter(TokioRuntime::current().expect("inside"), started, counter).await;
+                    });
                 }
-            });
+                Side::Smol | Side::BareSmol => {
+                    let executor: &smol::Executor<'_> = Box::leak(Box::default());
+                    smol::block_on(executor.run(async move {
+                        if side == Side::BareSmol {
+                            return bare_smol(started).await;
+                        }
+                        let runtime = SmolRuntime::spawning(|task| executor.spawn(task).detach());
+                        adapter(runtime, started, counter).await;
+                    }));
+                }
+            }
         });
-        let (addr, thread) = told.recv_timeout(LIMIT).expect("the echo starts");
-        Self { addr, thread, sent }
-    }
-
-    /// The CPU time of its thread (Linux; zero elsewhere). Exact while it waits.
-    pub fn cpu(&self) -> Duration {
-        let text = fs::read_to_string(format!("/proc/{}/schedstat", self.thread));
-        let nanos = text.ok().and_then(|text| text.split(' ').next()?.parse().ok());
-        Duration::from_nanos(nanos.unwrap_or_default())
+        let addr = told.recv_timeout(LIMIT).expect("the echo starts");
+        Self { addr, sent }
     }
 
     /// How many datagrams its machine has sent; the bare loop does not count.
@@ -83,9 +87,43 @@ impl Echo {
     }
 }
 
-async fn bare(started: impl FnOnce(SocketAddr)) {
+/// The CPU time of all threads but the calling one (Linux; zero elsewhere). Exact while they wait. That of single
+/// threads would say less: those of smol serve one reactor in turns.
+pub fn cpu_of_others() -> Duration {
+    let this = fs::read_link("/proc/thread-self").unwrap_or_default();
+    let Ok(tasks) = fs::read_dir("/proc/self/task") else { return Duration::ZERO };
+    let others = tasks.flatten().filter(|task| Some(&*task.file_name()) != this.file_name());
+    let nanos = others.filter_map(|task| {
+        let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
+        text.split(' ').next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(nanos.sum())
+}
+
+async fn adapter<R: Runtime>(
+    runtime: R,
+    started: impl FnOnce(SocketAddr) + Send + 'static,
+    counter: Arc<AtomicU64>,
+) {
+    let machine = Machine::new(runtime.now(), started, counter);
+    let mesh = rtcmesh_runtime::machine::start(runtime, machine).await;
+    let _mesh = mesh.expect("an echo machine starts");
+    std::future::pending().await
+}
+
+async fn bare_tokio(started: impl FnOnce(SocketAddr)) {
     let socket = tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
     started(socket.local_addr().expect("bound"));
+    let mut buffer = vec![0; 2048];
+    loop {
+        let (length, remote) = socket.recv_from(&mut buffer).await.expect("received");
+        socket.send_to(&buffer[..length], remote).await.expect("sent");
+    }
+}
+
+async fn bare_smol(started: impl FnOnce(SocketAddr)) {
+    let socket = smol::Async::<UdpSocket>::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    started(socket.get_ref().local_addr().expect("bound"));
     let mut buffer = vec![0; 2048];
     loop {
         let (length, remote) = socket.recv_from(&mut buffer).await.expect("received");
@@ -115,12 +153,17 @@ impl Load {
             socket.set_read_timeout(Some(LIMIT)).expect("a limit");
             socket
         };
+        let mut offload = at_once.then(|| SegmentOffload::new(Ipv4Addr::LOCALHOST.into()));
+        // Where the system has none of it, singly.
+        if offload.as_mut().is_some_and(|offload| offload.max_segments() < burst) {
+            offload = None;
+        }
         Self {
             places: (0..places).map(place).collect(),
             burst,
             payload: vec![7; burst * size],
             segment: size,
-            offload: at_once.then(|| SegmentOffload::new(Ipv4Addr::LOCALHOST.into())),
+            offload,
         }
     }
 
@@ -135,8 +178,7 @@ impl Load {
     /// Where something is lost.
     pub fn burst(&mut self, echo: &Echo) {
         for place in &self.places {
-            let offload = self.offload.as_mut().filter(|offload| offload.max_segments() > 1);
-            if let Some(offload) = offload {
+            if let Some(offload) = &mut self.offload {
                 let sent = offload.send(place, echo.addr, self.segment, &self.payload);
                 sent.expect("loopback takes trains");
             } else {

@@ -152,7 +152,7 @@ fn a_socket_that_receives_trains_coalesces_and_they_are_taken_apart() {
 
     let mixed = [80, 1200, 1200, 700, 700, 700, 3, 0, 0, 1500, 1500, 1];
     assert!(same(&deliver(&mesh, |_| far(), &mixed), &mesh.log()), "of all sizes");
-    let places = |n: usize| if n % 3 == 0 { far() } else { elsewhere() };
+    let places = |n: usize| if n.is_multiple_of(3) { far() } else { elsewhere() };
     assert!(same(&deliver(&mesh, places, &[80; 200]), &mesh.log()), "of two senders");
     assert!(same(&deliver(&mesh, |_| far(), &[1200; 1000]), &mesh.log()), "more than a round");
 
