@@ -39,6 +39,17 @@ pub(super) struct Live {
     /// Our latest offer.
     pending: Option<SdpPendingOffer>,
     sources: Sources,
+    /// A datagram that is taken when the engine has said all that it had to say about the one before: it wants that between any two
+    /// changes.
+    next: Option<Arrival>,
+}
+
+#[derive(Debug)]
+struct Arrival {
+    now: Instant,
+    local: SocketAddr,
+    remote: SocketAddr,
+    payload: Vec<u8>,
 }
 
 impl Live {
@@ -51,6 +62,7 @@ impl Live {
             answer: None,
             pending: None,
             sources: Sources::default(),
+            next: None,
         }
     }
 
@@ -66,8 +78,8 @@ impl Live {
         match self.sources.judge(payload, expected) {
             Verdict::Pass => self.take(now, local, remote, payload),
             Verdict::PassAfter(held) => {
-                self.take(now, local, remote, &held)?;
-                self.take(now, local, remote, payload)
+                self.next = Some(Arrival { now, local, remote, payload: payload.to_vec() });
+                self.take(now, local, remote, &held)
             }
             Verdict::Hold => Ok(true),
         }
@@ -102,7 +114,13 @@ impl Live {
     pub(super) fn poll(&mut self) -> Result<Turn, PeerFault> {
         // An output is large: it is taken apart where it lies, without a move by `?`.
         match self.rtc.poll_output() {
-            Ok(Output::Timeout(at)) => Ok(Turn::Rest(at)),
+            Ok(Output::Timeout(at)) => match self.next.take() {
+                None => Ok(Turn::Rest(at)),
+                Some(Arrival { now, local, remote, payload }) => {
+                    self.take(now, local, remote, &payload)?;
+                    self.poll()
+                }
+            },
             Ok(Output::Transmit(transmit)) => Ok(Turn::Transmit(super::Outbound {
                 local: transmit.source,
                 remote: transmit.destination,

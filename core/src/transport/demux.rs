@@ -100,14 +100,16 @@ impl Demux {
             Kind::Other => self.claim(socket, remote, slot, true),
             Kind::Request(_) => {
                 let Some(transaction) = transaction(payload) else { return };
-                if self.transactions.insert(transaction, slot).is_none() {
-                    self.order.push_back(transaction);
+                if self.transactions.insert(transaction, slot).is_some() {
+                    return;
                 }
-                if self.order.len() > MAX_TRANSACTIONS
+                // Before the new one comes: one more than a power of two would double its room.
+                if self.order.len() >= MAX_TRANSACTIONS
                     && let Some(oldest) = self.order.pop_front()
                 {
                     self.transactions.remove(&oldest);
                 }
+                self.order.push_back(transaction);
             }
             Kind::Response(_) => {}
         }
@@ -177,6 +179,9 @@ impl Demux {
         self.transactions.retain(|_, owner| *owner != slot);
         let transactions = &self.transactions;
         self.order.retain(|transaction| transactions.contains_key(transaction));
+        if self.order.is_empty() {
+            self.order = VecDeque::new();
+        }
     }
 
     /// Whether nothing is remembered.
@@ -323,6 +328,9 @@ mod tests {
         assert_eq!(demux.addresses.len(), MAX_ADDRESSES);
         assert_eq!(demux.transactions.len(), MAX_TRANSACTIONS);
         assert_eq!(demux.order.len(), MAX_TRANSACTIONS);
+        assert!(demux.order.capacity() <= MAX_TRANSACTIONS);
+        demux.remove(0);
+        assert_eq!(demux.order.capacity(), 0);
     }
 
     proptest! {

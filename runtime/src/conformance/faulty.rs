@@ -34,13 +34,13 @@ pub enum Fault {
     StreamLater,
     /// Of the bytes of a TCP connection one is read or written, however many there are.
     Short,
-    /// A name is not found.
+    /// A name is not found. (The last one: [`Faults`] takes its size from it.)
     Resolve,
 }
 
 /// How often each [`Fault`] occurs: a switchboard, the same for all clones of one [`Faulty`].
 #[derive(Debug, Default)]
-pub struct Faults([Rate; 11]);
+pub struct Faults([Rate; Fault::Resolve as usize + 1]);
 
 #[derive(Debug, Default)]
 struct Rate {

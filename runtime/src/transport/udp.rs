@@ -276,7 +276,8 @@ impl<U: UdpSocket> Bound<U> {
                         self.backlog.drain(..train);
                         continue;
                     }
-                    Poll::Ready(Err(_)) => refused = true,
+                    // Any other error is of the moment: trains are tried again.
+                    Poll::Ready(Err(error)) => refused = is_refusal(&error),
                 }
             }
             match self.io.poll_send(cx, first.remote, &first.payload) {
@@ -337,6 +338,13 @@ impl Trains {
     }
 }
 
+/// Whether an error of sending a train may mean that the socket, its path or its device takes none: `EIO` and `EINVAL` on Linux
+/// (udp(7), `UDP_SEGMENT`), and an adapter's own word.
+fn is_refusal(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::InvalidInput)
+        || error.kind() == io::Error::from_raw_os_error(5).kind() && error.raw_os_error() == Some(5)
+}
+
 /// Whether an error of receiving tells what became of a datagram sent earlier (ICMP), and nothing of
 /// the socket.
 fn is_about_earlier(error: &io::Error) -> bool {
@@ -348,7 +356,6 @@ fn is_about_earlier(error: &io::Error) -> bool {
             | ErrorKind::HostUnreachable
             | ErrorKind::NetworkUnreachable
             | ErrorKind::Interrupted
-            | ErrorKind::WouldBlock
     )
 }
 
