@@ -17,7 +17,8 @@ use crate::rng::{Rng, Seed};
 const TURNS: usize = 8;
 
 /// One end of a connection of the engine, with audio and our data channels, driven as the engine's documentation says.
-/// Nothing of ours is in the way of a packet.
+/// Of ours is in the way what works round the engine's faults (docs/upstream.md), and nothing else: the look at each packet's
+/// source, and at what SCTP sends.
 pub struct BareEnd {
     live: Live,
     local: SocketAddr,
