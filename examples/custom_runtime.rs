@@ -2,14 +2,14 @@
 //!
 //! `on_threads.rs` runs the examples on it, and `docs/embedding.md` tells what a runtime has to do.
 
-use std::future::{Future, poll_fn};
 use std::io::{ErrorKind, Read, Result, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream as StdTcp, ToSocketAddrs};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
-use std::task::{Context, Poll, Wake, Waker, ready};
-use std::thread::{self, Thread};
-use std::{mem, pin::pin, time::Instant};
+use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+use std::{mem, thread, time::Instant};
 
+use blocking::unblock;
+pub(crate) use futures_lite::future::block_on;
 use mio::{Events, Interest, Registry, Token, event::Source, net};
 use rtcmesh_runtime::{Runtime, TcpListener, TcpStream, Timer, UdpSocket};
 
@@ -17,10 +17,9 @@ const INTERRUPT: Token = Token(0);
 const SOCKET: Token = Token(1);
 
 /// The runtime: a handle to the thread that waits.
-#[derive(Clone, Copy)]
-pub(crate) struct Threads(&'static Reactor);
+pub(crate) type Threads = &'static Reactor;
 
-struct Reactor {
+pub(crate) struct Reactor {
     registry: Registry,
     interrupt: mio::Waker,
     waiting: Mutex<Waiting>,
@@ -35,26 +34,32 @@ struct Waiting {
 }
 
 impl Reactor {
+    fn start() -> Result<Threads> {
+        let poll = mio::Poll::new()?;
+        let interrupt = mio::Waker::new(poll.registry(), INTERRUPT)?;
+        let (registry, waiting) = (poll.registry().try_clone()?, Mutex::default());
+        // It runs for as long as the program does.
+        let reactor: Threads = Box::leak(Box::new(Self { registry, interrupt, waiting }));
+        thread::spawn(move || reactor.run(poll));
+        Ok(reactor)
+    }
+
     fn run(&self, mut poll: mio::Poll) {
         let mut events = Events::with_capacity(256);
         loop {
             let next = self.waiting().next;
             // What it fails with is an interruption; there are no events then.
             let _ = poll.poll(&mut events, next.map(|next| next - Instant::now()));
-            let due = self.waiting().next.is_some_and(|next| next <= Instant::now());
+            let due = next.is_some_and(|next| next <= Instant::now());
             if due || events.iter().any(|event| event.token() == SOCKET) {
-                self.wake_all();
+                let woken = mem::take(&mut *self.waiting()).wakers;
+                woken.into_iter().for_each(Waker::wake);
             }
         }
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wake_all(&self) {
-        let waiting = mem::take(&mut *self.waiting());
-        waiting.wakers.into_iter().for_each(Waker::wake);
     }
 
     /// Has the task woken when anything happens, at `at` at the latest.
@@ -77,51 +82,10 @@ impl Reactor {
             result => Poll::Ready(result),
         }
     }
-}
 
-impl Threads {
-    fn start() -> Result<Self> {
-        let poll = mio::Poll::new()?;
-        let interrupt = mio::Waker::new(poll.registry(), INTERRUPT)?;
-        let (registry, waiting) = (poll.registry().try_clone()?, Mutex::default());
-        // It runs for as long as the program does.
-        let reactor: &Reactor = Box::leak(Box::new(Reactor { registry, interrupt, waiting }));
-        thread::spawn(move || reactor.run(poll));
-        Ok(Self(reactor))
-    }
-
-    /// Runs what blocks on a thread of its own.
-    fn blocking<T: Send + 'static>(
-        self,
-        call: impl FnOnce() -> Result<T> + Send + 'static,
-    ) -> impl Future<Output = Result<T>> + Send + 'static {
-        let (sender, receiver) = mpsc::channel();
-        thread::spawn(move || (sender.send(call()).is_ok(), self.0.wake_all()));
-        let result = move || receiver.try_recv().map_err(|_| ErrorKind::WouldBlock)?;
-        poll_fn(move |cx| self.0.poll(cx, &result))
-    }
-
-    fn socket<S: Source>(self, mut io: S) -> Result<Socket<S>> {
-        self.0.registry.register(&mut io, SOCKET, Interest::READABLE | Interest::WRITABLE)?;
+    fn socket<S: Source>(&'static self, mut io: S) -> Result<Socket<S>> {
+        self.registry.register(&mut io, SOCKET, Interest::READABLE | Interest::WRITABLE)?;
         Ok(Socket { io, threads: self })
-    }
-}
-
-/// Runs a future on the calling thread.
-pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
-    struct Unpark(Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let mut future = pin!(future);
-    loop {
-        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(output) => return output,
-            Poll::Pending => thread::park(),
-        }
     }
 }
 
@@ -133,16 +97,12 @@ impl Runtime for Threads {
 
     fn current() -> Result<Self> {
         static RUNNING: OnceLock<Threads> = OnceLock::new();
-        let running = RUNNING.get().copied().map_or_else(Self::start, Ok)?;
+        let running = RUNNING.get().copied().map_or_else(Reactor::start, Ok)?;
         Ok(*RUNNING.get_or_init(|| running))
     }
 
-    fn now(&self) -> Instant {
-        Instant::now()
-    }
-
     fn timer(&self, at: Instant) -> Alarm {
-        Alarm(at, self.0)
+        Alarm(at, self)
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
@@ -155,8 +115,8 @@ impl Runtime for Threads {
 
     fn connect_tcp(&self, addr: SocketAddr) -> impl Future<Output = Result<Tcp>> + Send + 'static {
         let threads = *self;
-        threads.blocking(move || {
-            let stream = StdTcp::connect(addr)?;
+        unblock(move || {
+            let stream = std::net::TcpStream::connect(addr)?;
             stream.set_nonblocking(true)?;
             stream.set_nodelay(true)?;
             threads.socket(net::TcpStream::from_std(stream))
@@ -167,16 +127,12 @@ impl Runtime for Threads {
         self.socket(net::TcpListener::bind(addr)?)
     }
 
-    fn resolve(
-        &self,
-        host: String,
-        port: u16,
-    ) -> impl Future<Output = Result<Vec<SocketAddr>>> + Send + 'static {
-        self.blocking(move || Ok((host.as_str(), port).to_socket_addrs()?.collect()))
+    fn resolve(&self, host: String, port: u16) -> impl Future<Output = Found> + Send + 'static {
+        unblock(move || Ok((host.as_str(), port).to_socket_addrs()?.collect()))
     }
 }
 
-pub(crate) struct Alarm(Instant, &'static Reactor);
+pub(crate) struct Alarm(Instant, Threads);
 
 impl Timer for Alarm {
     fn reset(&mut self, at: Instant) {
@@ -198,15 +154,16 @@ pub(crate) struct Socket<S> {
 }
 
 type Tcp = Socket<net::TcpStream>;
+type Found = Result<Vec<SocketAddr>>;
 type Received = Poll<Result<(usize, SocketAddr)>>;
 
 impl UdpSocket for Socket<net::UdpSocket> {
     fn poll_recv(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Received {
-        self.threads.0.poll(cx, || self.io.recv_from(buffer))
+        self.threads.poll(cx, || self.io.recv_from(buffer))
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>, to: SocketAddr, data: &[u8]) -> Poll<Result<()>> {
-        self.threads.0.poll(cx, || self.io.send_to(data, to).map(drop))
+        self.threads.poll(cx, || self.io.send_to(data, to).map(drop))
     }
 
     fn local_addr(&self) -> Result<SocketAddr> {
@@ -216,11 +173,11 @@ impl UdpSocket for Socket<net::UdpSocket> {
 
 impl TcpStream for Tcp {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Result<usize>> {
-        self.threads.0.poll(cx, || self.io.read(buffer))
+        self.threads.poll(cx, || self.io.read(buffer))
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
-        self.threads.0.poll(cx, || self.io.write(bytes))
+        self.threads.poll(cx, || self.io.write(bytes))
     }
 
     fn poll_close(&mut self, _: &mut Context<'_>) -> Poll<Result<()>> {
@@ -232,7 +189,7 @@ impl TcpListener for Socket<net::TcpListener> {
     type Stream = Tcp;
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Tcp, SocketAddr)>> {
-        let (stream, remote) = ready!(self.threads.0.poll(cx, || self.io.accept()))?;
+        let (stream, remote) = ready!(self.threads.poll(cx, || self.io.accept()))?;
         Poll::Ready(Ok((self.threads.socket(stream)?, remote)))
     }
 

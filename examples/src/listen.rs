@@ -1,5 +1,6 @@
 //! Voice into a WAV file: what one peer says, as it is heard.
 
+use std::io::{self, Write};
 use std::path::Path;
 
 use hound::{SampleFormat, WavSpec, WavWriter};
@@ -15,7 +16,8 @@ const RATE: u32 = 48_000;
 /// Writes what the first peer says into a WAV file, until that peer leaves.
 ///
 /// # Errors
-/// Where the file cannot be written, the server cannot be reached, or the peer is lost.
+/// Where the file cannot be written, the server cannot be reached, the peer is lost, or one leaves before anybody
+/// has said anything.
 pub async fn listen<R: Runtime>(config: Config, wav: &Path) -> Result<(), Error> {
     let int = SampleFormat::Int;
     let spec = WavSpec { channels: 1, sample_rate: RATE, bits_per_sample: 16, sample_format: int };
@@ -37,20 +39,21 @@ pub async fn listen<R: Runtime>(config: Config, wav: &Path) -> Result<(), Error>
                     writer.write_sample((mean * 32_767.0) as i16).map_err(about(wav))?;
                 }
             }
-            TransportEvent::Event(Event::Closed { peer, .. })
-                if speaker.as_ref() == Some(&peer) =>
-            {
-                break;
-            }
+            TransportEvent::Event(Event::Closed { peer, by }) => match &speaker {
+                None => return Err(format!("{peer} left before anything was heard: {by}").into()),
+                Some(speaker) if *speaker == peer => break,
+                Some(_) => {}
+            },
             TransportEvent::Event(Event::Failed { peer, fault })
-                if speaker.as_ref() == Some(&peer) =>
+                if speaker.as_ref().is_none_or(|speaker| *speaker == peer) =>
             {
-                return Err(format!("the speaker is lost: {fault}").into());
+                return Err(format!("{peer} is lost: {fault}").into());
             }
             _ => {}
         }
     }
     mesh.shutdown().await;
-    println!("heard: {:.1} s", f64::from(writer.duration()) / f64::from(RATE));
+    let seconds = f64::from(writer.duration()) / f64::from(RATE);
+    let _ = writeln!(io::stdout(), "heard: {seconds:.1} s");
     writer.finalize().map_err(about(wav))
 }

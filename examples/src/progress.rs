@@ -1,4 +1,8 @@
-//! How far a transfer is, told at each tenth.
+//! How far a transfer is, told at each tenth. It goes on where nobody reads that.
+
+use std::io::{self, Write};
+
+use crate::Error;
 
 /// The bytes of a transfer.
 #[derive(Debug)]
@@ -10,8 +14,20 @@ pub(crate) struct Progress {
 impl Progress {
     /// None of `total` bytes yet.
     pub(crate) fn new(total: u64) -> Self {
-        println!("{total} bytes");
+        let _ = writeln!(io::stdout(), "{total} bytes");
         Self { total, done: 0 }
+    }
+
+    /// None yet of as many bytes as the sender's first message says.
+    ///
+    /// # Errors
+    /// Where that is no number.
+    pub(crate) fn announced(size: &str) -> Result<Self, Error> {
+        let wrong = |_| {
+            let start: String = size.chars().take(40).collect();
+            format!("expected the size of a file, a number of bytes, and got {start:?}")
+        };
+        Ok(Self::new(size.parse().map_err(wrong)?))
     }
 
     /// So many bytes more.
@@ -19,7 +35,7 @@ impl Progress {
         let before = self.tenths();
         self.done = self.done.saturating_add(bytes as u64);
         if self.tenths() > before {
-            println!("{} %", self.tenths() * 10);
+            let _ = writeln!(io::stdout(), "{} %", self.tenths() * 10);
         }
     }
 

@@ -14,7 +14,7 @@ use crate::{Error, about};
 /// Receives a file from the first peer that sends one, and stays until that peer leaves.
 ///
 /// # Errors
-/// Where the file cannot be written, the server cannot be reached, or the peer leaves too early.
+/// Where the file cannot be written, the server cannot be reached, or the peer sends something else or leaves too early.
 pub async fn receive<R: Runtime>(mut config: Config, path: &Path) -> Result<(), Error> {
     let mut file = BufWriter::new(File::create(path).map_err(about(path))?);
     config.audio.enabled = false;
@@ -27,7 +27,7 @@ pub async fn receive<R: Runtime>(mut config: Config, path: &Path) -> Result<(), 
         let TransportEvent::Event(event) = event else { continue };
         match (event, &mut transfer) {
             (Event::Data { peer, message: DataMessage::Text(size), .. }, None) => {
-                transfer = Some((peer, Progress::new(size.parse()?)));
+                transfer = Some((peer, Progress::announced(&size)?));
             }
             (
                 Event::Data { peer, message: DataMessage::Binary(bytes), .. },

@@ -1,5 +1,6 @@
 //! Voice out of a WAV file: spoken to everybody in the room, in its own time.
 
+use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
@@ -46,6 +47,7 @@ pub async fn speak<R: Runtime>(config: Config, wav: &Path) -> Result<(), Error> 
     }
     runtime.sleep_until(due + FAREWELL).await;
     mesh.shutdown().await;
-    println!("spoken: {:.1} s", f64::from(reader.duration()) / f64::from(sample_rate));
+    let seconds = f64::from(reader.duration()) / f64::from(sample_rate);
+    let _ = writeln!(io::stdout(), "spoken: {seconds:.1} s");
     Ok(())
 }

@@ -53,7 +53,6 @@ fn a_server_and_two_peers_meet_on_it() {
 
 #[test]
 fn it_is_short() {
-    let lines = include_str!("../custom_runtime.rs").lines().map(str::trim);
-    let code = lines.filter(|line| !line.is_empty() && !line.starts_with("//")).count();
-    assert!(code < 200, "{code} lines");
+    let lines = include_str!("../custom_runtime.rs").lines().count();
+    assert!(lines < 200, "{lines} lines");
 }

@@ -57,8 +57,14 @@ impl Room {
     }
 }
 
-fn start(mut command: Command) -> Child {
+fn start(command: &mut Command) -> Child {
     command.spawn().unwrap()
+}
+
+/// The exit code of a program, and what it says on its standard error output, which is piped.
+async fn end(child: Child) -> (Option<i32>, String) {
+    let output = timeout(LIMIT, child.wait_with_output()).await.expect("it hangs").unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
 }
 
 /// The output of a program that has to succeed.
@@ -107,8 +113,8 @@ async fn a_wav_file_is_heard_at_the_other_end() {
 
     for (number, program) in PROGRAMS.into_iter().enumerate() {
         let heard = room.file("heard.wav");
-        let ear = start(room.peer(PROGRAMS[0], number, "ear", &["listen", text(&heard)]));
-        let mouth = start(room.peer(program, number, "mouth", &["speak", text(&spoken)]));
+        let ear = start(&mut room.peer(PROGRAMS[0], number, "ear", &["listen", text(&heard)]));
+        let mouth = start(&mut room.peer(program, number, "mouth", &["speak", text(&spoken)]));
         let (said, _) = tokio::join!(success(mouth), success(ear));
         assert_eq!(said, "spoken: 2.0 s\n");
 
@@ -139,8 +145,9 @@ async fn a_file_arrives_byte_for_byte_with_its_progress() {
         let content: Vec<u8> =
             (0..size).map(|n: u32| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
         std::fs::write(&sent, &content).unwrap();
-        let receiver = start(room.peer(PROGRAMS[0], number, "a", &["receive", text(&received)]));
-        let sender = start(room.peer(program, number, "b", &["send", text(&sent)]));
+        let receiver =
+            start(&mut room.peer(PROGRAMS[0], number, "a", &["receive", text(&received)]));
+        let sender = start(&mut room.peer(program, number, "b", &["send", text(&sent)]));
         let (told, heard) = tokio::join!(success(sender), success(receiver));
         let steps = if size == 0 { 0 } else { 10 };
         for progress in [told, heard] {
@@ -163,8 +170,8 @@ struct Chatter {
 }
 
 impl Chatter {
-    fn new(name: &'static str, command: Command) -> Self {
-        let mut child = start(command);
+    fn new(name: &'static str, mut command: Command) -> Self {
+        let mut child = start(&mut command);
         let input = child.stdin.take().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap()).lines();
         Self { name, child, input, output }
@@ -218,6 +225,51 @@ async fn three_chat_across_runtimes_and_leave_when_their_input_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_chat_whose_output_nobody_reads_ends_quietly() {
+    let room = Room::open("unread");
+    for (number, program) in PROGRAMS.into_iter().enumerate() {
+        let mut command = room.peer(program, number, "alice", &["chat"]);
+        command.stderr(Stdio::piped());
+        let mut alice = Chatter::new("alice", command);
+        alice.until(|line| line == "* you are alice").await;
+        let Chatter { child, input, output, .. } = alice;
+        drop(output);
+        let mut bob = Chatter::new("bob", room.peer(PROGRAMS[0], number, "bob", &["chat"]));
+        assert_eq!(end(child).await, (Some(0), String::new()));
+        drop(input);
+        bob.until(|line| line.starts_with("* alice has gone: ")).await;
+    }
+    room.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_heard_or_received_is_told() {
+    let room = Room::open("strange");
+    for (number, program) in PROGRAMS.into_iter().enumerate() {
+        let chatter = |room: &Room, number| {
+            Chatter::new("bob", room.peer(PROGRAMS[0], number, "bob", &["chat"]))
+        };
+        let file = room.file("file");
+        let mut listener = room.peer(program, 2 * number, "ear", &["listen", text(&file)]);
+        let listener = start(listener.stderr(Stdio::piped()));
+        let mut bob = chatter(&room, 2 * number);
+        bob.until(|line| line == "* ear has come").await;
+        drop(bob.input);
+        let told = "error: bob left before anything was heard: closed by the peer\n";
+        assert_eq!(end(listener).await, (Some(1), told.into()));
+
+        let mut receiver = room.peer(program, 2 * number + 1, "a", &["receive", text(&file)]);
+        let receiver = start(receiver.stderr(Stdio::piped()));
+        let mut bob = chatter(&room, 2 * number + 1);
+        bob.until(|line| line == "* a has come").await;
+        bob.input.write_all(b"hello\n").await.unwrap();
+        let told = "error: expected the size of a file, a number of bytes, and got \"hello\"\n";
+        assert_eq!(end(receiver).await, (Some(1), told.into()));
+    }
+    room.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn errors_are_told_with_what_they_are_about() {
     let room = Room::open("errors");
     let missing = room.file("missing");
@@ -247,15 +299,12 @@ async fn errors_are_told_with_what_they_are_about() {
 
 #[test]
 fn each_is_short() {
-    let examples = [
-        include_str!("../src/chat.rs"),
-        include_str!("../src/speak.rs"),
-        include_str!("../src/listen.rs"),
-        include_str!("../src/send.rs"),
-        include_str!("../src/receive.rs"),
-    ];
-    for example in examples {
-        let lines = example.lines().count();
-        assert!(lines < 60, "{lines} lines: {}", example.lines().next().unwrap());
+    let mut files = 0;
+    for file in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src")).unwrap() {
+        let path = file.unwrap().path();
+        let lines = std::fs::read_to_string(&path).unwrap().lines().count();
+        assert!(lines < 60, "{}: {lines} lines", path.display());
+        files += 1;
     }
+    assert!(files >= 6, "{files} files");
 }

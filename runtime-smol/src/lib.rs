@@ -109,10 +109,6 @@ impl Runtime for SmolRuntime {
         Ok(Self::new())
     }
 
-    fn now(&self) -> Instant {
-        Instant::now()
-    }
-
     fn timer(&self, at: Instant) -> SmolTimer {
         SmolTimer(smol::Timer::at(at))
     }

@@ -30,8 +30,10 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     /// Where the calling thread is in none.
     fn current() -> io::Result<Self>;
 
-    /// The monotonic clock that [`Timer`] follows.
-    fn now(&self) -> Instant;
+    /// The monotonic clock that [`Timer`] follows: the system's, if not defined otherwise.
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
 
     /// A timer that fires at `at`.
     fn timer(&self, at: Instant) -> Self::Timer;
