@@ -41,6 +41,9 @@
 //! # }
 //! ```
 
+// The trait promises `Send + 'static`, and so do these signatures, in its words.
+#![allow(clippy::manual_async_fn)]
+
 use std::fmt;
 use std::future::Future;
 use std::io::{self, ErrorKind, Read, Write};
@@ -204,11 +207,12 @@ impl UdpSocket for SmolUdp {
         payload: &[u8],
     ) -> Poll<io::Result<()>> {
         let Self { io, offload } = self;
-        poll_io(|| offload.send(io, remote, segment, payload), || io.poll_writable(cx))
+        let send = || offload.send(io.get_ref(), remote, segment, payload);
+        poll_io(send, || io.poll_writable(cx))
     }
 
     fn coalesce(&mut self) -> bool {
-        self.offload.coalesce(&self.io)
+        self.offload.coalesce(self.io.get_ref())
     }
 
     fn poll_recv_coalesced(
@@ -217,7 +221,7 @@ impl UdpSocket for SmolUdp {
         buffer: &mut [u8],
     ) -> Poll<io::Result<Received>> {
         let Self { io, offload } = self;
-        poll_io(|| offload.receive(io, buffer), || io.poll_readable(cx))
+        poll_io(|| offload.receive(io.get_ref(), buffer), || io.poll_readable(cx))
     }
 }
 

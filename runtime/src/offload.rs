@@ -70,7 +70,7 @@ impl SegmentOffload {
     /// Lets the system coalesce what `socket` receives, for good: it is to be read by
     /// [`receive`](Self::receive) alone from now on. `false`: it cannot, and nothing has changed.
     pub fn coalesce(&mut self, socket: &impl AsSystemSocket) -> bool {
-        if self.state().is_none_or(|state| state.gro_segments() == 1) {
+        if self.state().is_none_or(|state| state.gro_segments() <= 1) {
             return false;
         }
         // It succeeded on a socket of the same kind. Where it fails here, it may have come as far as the

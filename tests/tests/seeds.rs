@@ -15,6 +15,11 @@ const FOUND: &[(Scenario, u64, &str)] = &[
     (Scenario::Mixed, 59, "a call without an answer in time, since another attempt took its place"),
     (Scenario::Mixed, 107, "datagrams without end from one engine that pushed out those of others"),
     (Scenario::Mixed, 1_270, "an end that its own side had not read of yet, in the model alone"),
+    (
+        Scenario::Mixed,
+        1_394,
+        "a reply to an announce that was lost: its peer's id is taken for 85 s",
+    ),
     (Scenario::Roam, 78, "a peer's audio that one damaged packet ended for good"),
     (Scenario::Roam, 2, "a connection that went on at an address that is gone, and said nothing"),
     (

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use crate::runtime::{Runtime, TcpListener, TcpStream, UdpSocket};
+use crate::runtime::{Received, Runtime, TcpListener, TcpStream, UdpSocket};
 
 /// What can go wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -186,20 +186,41 @@ impl<R: Runtime> Runtime for Faulty<R> {
     }
 }
 
+impl<U: UdpSocket> Wrapped<U> {
+    fn receive<T>(
+        &mut self,
+        receive: impl FnOnce(&mut U) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        self.faults.check(Fault::Broken, ErrorKind::Other)?;
+        match receive(&mut self.inner) {
+            // What came is lost with it, as on any network.
+            Poll::Ready(Ok(_)) if self.faults.occurs(Fault::Receive) => {
+                Poll::Ready(Err(ErrorKind::ConnectionReset.into()))
+            }
+            other => other,
+        }
+    }
+
+    fn send(
+        &mut self,
+        cx: &mut Context<'_>,
+        send: impl FnOnce(&mut U, &mut Context<'_>) -> Poll<io::Result<()>>,
+    ) -> Poll<io::Result<()>> {
+        if self.writing.waits(&self.faults, Fault::SendLater, cx) {
+            return Poll::Pending;
+        }
+        self.faults.check(Fault::Send, ErrorKind::NetworkUnreachable)?;
+        self.writing.moved(send(&mut self.inner, cx))
+    }
+}
+
 impl<U: UdpSocket> UdpSocket for Wrapped<U> {
     fn poll_recv(
         &mut self,
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<(usize, SocketAddr)>> {
-        self.faults.check(Fault::Broken, ErrorKind::Other)?;
-        match self.inner.poll_recv(cx, buffer) {
-            // The datagram is lost with it, as on any network.
-            Poll::Ready(Ok(_)) if self.faults.occurs(Fault::Receive) => {
-                Poll::Ready(Err(ErrorKind::ConnectionReset.into()))
-            }
-            other => other,
-        }
+        self.receive(|inner| inner.poll_recv(cx, buffer))
     }
 
     fn poll_send(
@@ -208,15 +229,37 @@ impl<U: UdpSocket> UdpSocket for Wrapped<U> {
         remote: SocketAddr,
         payload: &[u8],
     ) -> Poll<io::Result<()>> {
-        if self.writing.waits(&self.faults, Fault::SendLater, cx) {
-            return Poll::Pending;
-        }
-        self.faults.check(Fault::Send, ErrorKind::NetworkUnreachable)?;
-        self.writing.moved(self.inner.poll_send(cx, remote, payload))
+        self.send(cx, |inner, cx| inner.poll_send(cx, remote, payload))
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
         self.inner.local_addr()
+    }
+
+    fn max_segments(&mut self) -> usize {
+        self.inner.max_segments()
+    }
+
+    fn poll_send_segments(
+        &mut self,
+        cx: &mut Context<'_>,
+        remote: SocketAddr,
+        segment: usize,
+        payload: &[u8],
+    ) -> Poll<io::Result<()>> {
+        self.send(cx, |inner, cx| inner.poll_send_segments(cx, remote, segment, payload))
+    }
+
+    fn coalesce(&mut self) -> bool {
+        self.inner.coalesce()
+    }
+
+    fn poll_recv_coalesced(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<Received>> {
+        self.receive(|inner| inner.poll_recv_coalesced(cx, buffer))
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the parts of a [`Runtime`] have to do: clock, timers, tasks, sockets, names.
 
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Waker};
@@ -156,7 +156,7 @@ async fn udp<R: Runtime>(runtime: &R, loopback: SocketAddr) {
             break;
         }
         let sent = match a.max_segments() {
-            0..11 => Err(io::ErrorKind::Unsupported.into()),
+            0..11 => Err(ErrorKind::Unsupported.into()),
             _ => poll_fn(|cx| a.poll_send_segments(cx, at_b, 1200, &joined)).await,
         };
         // Refused is refused whole.
