@@ -60,7 +60,8 @@ impl Echo {
                     let runtime = builder.enable_all().build().expect("a runtime");
                     runtime.block_on(async move {
                         if side == Side::BareTokio {
-                            return bare_tokio(started).await;
+                            // A task, as the driver is.
+                            return tokio::spawn(bare_tokio(started)).await.expect("it goes on");
                         }
                         adapter(TokioRuntime::current().expect("inside"), started, counter).await;
                     });
@@ -69,7 +70,7 @@ impl Echo {
                     let executor: &smol::Executor<'_> = Box::leak(Box::default());
                     smol::block_on(executor.run(async move {
                         if side == Side::BareSmol {
-                            return bare_smol(started).await;
+                            return executor.spawn(bare_smol(started)).await;
                         }
                         let runtime = SmolRuntime::spawning(|task| executor.spawn(task).detach());
                         adapter(runtime, started, counter).await;
