@@ -338,11 +338,14 @@ impl Trains {
     }
 }
 
+/// The number of `EIO`.
+const EIO: i32 = 5;
+
 /// Whether an error of sending a train may mean that the socket, its path or its device takes none: `EIO` and `EINVAL` on Linux
 /// (udp(7), `UDP_SEGMENT`), and an adapter's own word.
 fn is_refusal(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::InvalidInput)
-        || error.kind() == io::Error::from_raw_os_error(5).kind() && error.raw_os_error() == Some(5)
+        || error.raw_os_error() == Some(EIO)
 }
 
 /// Whether an error of receiving tells what became of a datagram sent earlier (ICMP), and nothing of
