@@ -10,6 +10,10 @@ use super::Run;
 /// How long a path that is lost may go unnoticed: the engine's checks give up after this at most.
 const NOTICED_WITHIN: Duration = Duration::from_secs(25);
 
+/// When the buffers of slow links have drained after the last video: the longest of the presets holds two seconds, and as much may come
+/// again, asked for by those who missed it.
+const DRAINED_WITHIN: Duration = Duration::from_secs(6);
+
 /// How long all talk and listen, and how many frames of 20 ms each must hear at least: over the worst of the presets
 /// some are lost.
 const LISTENING: Duration = Duration::from_secs(3);
@@ -87,7 +91,7 @@ impl Run<'_> {
         for app in &mut self.apps {
             (app.talks, app.films) = (true, false);
         }
-        let end = self.world.elapsed() + Duration::from_secs(1);
+        let end = self.world.elapsed() + DRAINED_WITHIN;
         self.until(end, tell);
         for (a, b) in pairs.iter().flat_map(|(a, b)| [(*a, *b), (*b, *a)]) {
             self.model.heard(a, b);
