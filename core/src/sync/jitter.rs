@@ -54,6 +54,8 @@ pub struct JitterBuffer<T> {
     pub(super) origin: Option<Instant>,
     last_arrived: i64,
     pub(super) last_now: i64,
+    /// When somebody came for packets last.
+    fetched: i64,
     /// Nothing is due before, since what was played last is not yet over.
     earliest: i64,
     pub(super) stream: Option<Stream>,
@@ -103,6 +105,7 @@ impl<T> JitterBuffer<T> {
             origin: None,
             last_arrived: i64::MIN,
             last_now: i64::MIN,
+            fetched: i64::MIN,
             earliest: i64::MIN,
             stream: None,
             statistics: BufferStatistics::default(),
@@ -279,7 +282,8 @@ impl<T> JitterBuffer<T> {
     pub fn pop(&mut self, now: Instant) -> Pop<T> {
         let Some(origin) = self.origin else { return Pop::None };
         self.last_now = self.last_now.max(since(origin, now));
-        self.drop_unfetched();
+        let before = std::mem::replace(&mut self.fetched, self.last_now);
+        self.drop_unfetched(before);
         while let Some(next) = self.next() {
             if next.due() > self.last_now {
                 break;
@@ -356,11 +360,12 @@ impl<T> JitterBuffer<T> {
     }
 
     /// Drops the oldest packets where they have waited for longer than the largest delay since nobody came
-    /// for them, until those left last for the hold.
-    fn drop_unfetched(&mut self) {
+    /// for them at `before`, until those left last for the hold. (What waits for longer because the network has become
+    /// faster meanwhile is not meant: it gets its turn.)
+    fn drop_unfetched(&mut self, before: i64) {
         let Some((_, held)) = self.ring.first() else { return };
         let most = self.longest() + LEEWAY + self.scale.nanos(held.packet.duration.into());
-        if self.last_now.saturating_sub(held.arrived) <= most {
+        if self.last_now.saturating_sub(held.arrived.max(before)) <= most {
             return;
         }
         let newest = self.stream.as_ref().map_or(0, |stream| stream.newest.2);
@@ -486,7 +491,8 @@ impl<T> JitterBuffer<T> {
     pub fn reset(&mut self) {
         self.ring.clear();
         self.origin = None;
-        (self.last_arrived, self.last_now, self.earliest) = (i64::MIN, i64::MIN, i64::MIN);
+        (self.last_arrived, self.last_now, self.fetched) = (i64::MIN, i64::MIN, i64::MIN);
+        self.earliest = i64::MIN;
         self.stream = None;
         self.target = None;
         self.statistics = BufferStatistics::default();
