@@ -12,6 +12,7 @@ fn played(plan: &Plan) -> Report {
 
 /// What is to be run, and what it found. What a seed draws changes with the drawing: then it is one of many.
 const FOUND: &[(Scenario, u64, &str)] = &[
+    (Scenario::Mixed, 21, "a connection that DTLS gave up half a minute after it had been made"),
     (Scenario::Mixed, 59, "a call without an answer in time, since another attempt took its place"),
     (Scenario::Mixed, 107, "datagrams without end from one engine that pushed out those of others"),
     (Scenario::Mixed, 1_270, "an end that its own side had not read of yet, in the model alone"),

@@ -1,4 +1,5 @@
-//! SCTP's pauses are kept short: what it has repeated is sent again every three seconds until it is acknowledged.
+//! What stands between the engine and DTLS, so that what the network has lost does no lasting harm. SCTP's pauses are kept short: what it
+//! has repeated is sent again every three seconds until it is acknowledged. And a lost acknowledgement of DTLS ends no connection.
 //!
 //! SCTP doubles the pause before each further try, up to a minute (RFC 9260, sections 6.3.3 and 16), and is not told that a path
 //! is back; the engine has no setting for it (docs/upstream.md). libwebrtc has one: its pauses end after 3 s (dcsctp,
@@ -9,6 +10,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use dimpl::TimeoutError;
 use str0m::crypto::dtls::{DtlsImplError, DtlsInstance, DtlsOutput, ProtocolVersion};
 
 /// The longest pause: libwebrtc's (`dcsctp_transport.cc`).
@@ -111,11 +113,16 @@ pub(super) struct Repeating {
     repeats: Repeats,
     /// A time that has passed, for deadlines that are at once.
     born: Instant,
+    /// Whether the handshake is complete.
+    connected: bool,
+    /// When DTLS is asked again after it gave up that its last flight is acknowledged.
+    unacknowledged: Option<Instant>,
 }
 
 impl Repeating {
     pub(super) fn around(inner: Box<dyn DtlsInstance>, now: Instant) -> Box<dyn DtlsInstance> {
-        Box::new(Self { inner, repeats: Repeats::default(), born: now })
+        let repeats = Repeats::default();
+        Box::new(Self { inner, repeats, born: now, connected: false, unacknowledged: None })
     }
 }
 
@@ -135,7 +142,14 @@ impl DtlsInstance for Repeating {
     }
 
     fn poll_output<'a>(&mut self, buffer: &'a mut [u8]) -> DtlsOutput<'a> {
-        let output = self.inner.poll_output(buffer);
+        let mut output = self.inner.poll_output(buffer);
+        match &mut output {
+            DtlsOutput::Connected => self.connected = true,
+            DtlsOutput::Timeout(at) => {
+                *at = self.unacknowledged.map_or(*at, |later| later.max(*at))
+            }
+            _ => {}
+        }
         if self.repeats.waits() {
             match &output {
                 DtlsOutput::ApplicationData(data) => self.repeats.received(data),
@@ -149,7 +163,17 @@ impl DtlsInstance for Repeating {
     }
 
     fn handle_timeout(&mut self, now: Instant) -> Result<(), DtlsImplError> {
-        self.inner.handle_timeout(now)?;
+        match self.inner.handle_timeout(now) {
+            // The acknowledgement of the last flight was lost, and the other side, which is connected, does not give it
+            // again (docs/upstream.md). The connection works: it is ICE that tells when it is dead (RFC 7675).
+            Err(DtlsImplError::Timeout(TimeoutError::Handshake)) if self.connected => {
+                self.unacknowledged = Some(now + MAX_PAUSE);
+            }
+            told => {
+                told?;
+                self.unacknowledged = None;
+            }
+        }
         if self.repeats.waits() && !self.inner.is_closing() {
             for packet in self.repeats.due(now) {
                 // It is one try more: SCTP makes its own.

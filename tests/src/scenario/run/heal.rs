@@ -40,10 +40,10 @@ const FORGOTTEN_WITHIN: Duration = Duration::from_secs(180);
 /// connection alone takes about 100,000.
 const HELD_BY_ENDED: usize = 64 * 1024;
 const HELD_BY_SURVIVOR: usize = 64 * 1024;
-const HELD_BY_SERVER: usize = 64 * 1024;
+const HELD_BY_SERVER: usize = 96 * 1024;
 
 /// What may be held after a world more than before, in bytes: less than one connection takes.
-pub(super) const HELD_BY_NOBODY: usize = 64 * 1024;
+pub(super) const HELD_BY_NOBODY: usize = 96 * 1024;
 
 impl Run<'_> {
     /// Everything is put right, and what can connect must connect, within a bound.
