@@ -363,8 +363,12 @@ impl<T> JitterBuffer<T> {
     /// for them at `before`, until those left last for the hold. (What waits for longer because the network has become
     /// faster meanwhile is not meant: it gets its turn.)
     fn drop_unfetched(&mut self, before: i64) {
+        let most = self.longest() + LEEWAY;
+        if self.last_now.saturating_sub(before) <= most {
+            return;
+        }
         let Some((_, held)) = self.ring.first() else { return };
-        let most = self.longest() + LEEWAY + self.scale.nanos(held.packet.duration.into());
+        let most = most + self.scale.nanos(held.packet.duration.into());
         if self.last_now.saturating_sub(held.arrived.max(before)) <= most {
             return;
         }
