@@ -208,6 +208,36 @@ pub(super) fn instance(
     }))
 }
 
+/// The methods of [`DtlsInstance`] that every layer passes on to the one below.
+macro_rules! passed_on {
+    ($below:tt) => {
+        fn set_active(&mut self, active: bool) {
+            self.$below.set_active(active);
+        }
+
+        fn handle_packet(&mut self, packet: &[u8]) -> Result<(), DtlsImplError> {
+            self.$below.handle_packet(packet)
+        }
+
+        fn is_active(&self) -> bool {
+            self.$below.is_active()
+        }
+
+        fn protocol_version(&self) -> Option<ProtocolVersion> {
+            self.$below.protocol_version()
+        }
+
+        fn is_closing(&self) -> bool {
+            self.$below.is_closing()
+        }
+
+        fn is_closed(&self) -> bool {
+            self.$below.is_closed()
+        }
+    };
+}
+pub(super) use passed_on;
+
 struct Instance(dimpl::Dtls);
 
 impl fmt::Debug for Instance {
@@ -217,13 +247,7 @@ impl fmt::Debug for Instance {
 }
 
 impl DtlsInstance for Instance {
-    fn set_active(&mut self, active: bool) {
-        self.0.set_active(active);
-    }
-
-    fn handle_packet(&mut self, packet: &[u8]) -> Result<(), DtlsImplError> {
-        self.0.handle_packet(packet)
-    }
+    passed_on!(0);
 
     fn poll_output<'a>(&mut self, buffer: &'a mut [u8]) -> DtlsOutput<'a> {
         self.0.poll_output(buffer)
@@ -235,22 +259,6 @@ impl DtlsInstance for Instance {
 
     fn send_application_data(&mut self, data: &[u8]) -> Result<usize, DtlsImplError> {
         self.0.send_application_data(data)
-    }
-
-    fn is_active(&self) -> bool {
-        self.0.is_active()
-    }
-
-    fn protocol_version(&self) -> Option<ProtocolVersion> {
-        self.0.protocol_version()
-    }
-
-    fn is_closing(&self) -> bool {
-        self.0.is_closing()
-    }
-
-    fn is_closed(&self) -> bool {
-        self.0.is_closed()
     }
 
     fn close(&mut self) -> Result<(), DtlsImplError> {

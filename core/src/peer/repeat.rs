@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use dimpl::TimeoutError;
 use str0m::crypto::dtls::{DtlsImplError, DtlsInstance, DtlsOutput, ProtocolVersion};
 
+use super::engine::passed_on;
+
 /// The longest pause: libwebrtc's (`dcsctp_transport.cc`).
 const MAX_PAUSE: Duration = Duration::from_secs(3);
 
@@ -66,6 +68,9 @@ impl Repeats {
 
     /// A packet of the other side's SCTP has come.
     fn received(&mut self, packet: &[u8]) {
+        if !self.waits() {
+            return;
+        }
         for (_, tsn) in chunks(packet).filter(|(kind, _)| *kind == SACK) {
             self.data.take_if(|data| data.is_covered(tsn));
             self.skip.take_if(|skip| skip.is_covered(tsn));
@@ -107,7 +112,7 @@ const fn is_after(a: u32, b: u32) -> bool {
     a != b && a.wrapping_sub(b) < 1 << 31
 }
 
-/// One end of a DTLS connection that keeps SCTP's pauses short.
+/// One end of a DTLS connection that keeps SCTP's pauses short, and outlives a lost acknowledgement.
 pub(super) struct Repeating {
     inner: Box<dyn DtlsInstance>,
     repeats: Repeats,
@@ -133,31 +138,20 @@ impl fmt::Debug for Repeating {
 }
 
 impl DtlsInstance for Repeating {
-    fn set_active(&mut self, active: bool) {
-        self.inner.set_active(active);
-    }
-
-    fn handle_packet(&mut self, packet: &[u8]) -> Result<(), DtlsImplError> {
-        self.inner.handle_packet(packet)
-    }
+    passed_on!(inner);
 
     fn poll_output<'a>(&mut self, buffer: &'a mut [u8]) -> DtlsOutput<'a> {
         let mut output = self.inner.poll_output(buffer);
         match &mut output {
             DtlsOutput::Connected => self.connected = true,
+            DtlsOutput::ApplicationData(data) => self.repeats.received(data),
             DtlsOutput::Timeout(at) => {
-                *at = self.unacknowledged.map_or(*at, |later| later.max(*at))
+                *at = self.unacknowledged.map_or(*at, |later| later.max(*at));
+                if self.repeats.waits() {
+                    *at = self.repeats.due.unwrap_or(self.born).min(*at);
+                }
             }
             _ => {}
-        }
-        if self.repeats.waits() {
-            match &output {
-                DtlsOutput::ApplicationData(data) => self.repeats.received(data),
-                DtlsOutput::Timeout(at) => {
-                    return DtlsOutput::Timeout(self.repeats.due.unwrap_or(self.born).min(*at));
-                }
-                _ => {}
-            }
         }
         output
     }
@@ -189,22 +183,6 @@ impl DtlsInstance for Repeating {
             self.repeats.sent(data);
         }
         Ok(taken)
-    }
-
-    fn is_active(&self) -> bool {
-        self.inner.is_active()
-    }
-
-    fn protocol_version(&self) -> Option<ProtocolVersion> {
-        self.inner.protocol_version()
-    }
-
-    fn is_closing(&self) -> bool {
-        self.inner.is_closing()
-    }
-
-    fn is_closed(&self) -> bool {
-        self.inner.is_closed()
     }
 
     fn close(&mut self) -> Result<(), DtlsImplError> {

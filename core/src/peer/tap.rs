@@ -14,6 +14,7 @@ use str0m::crypto::{AeadAes128GcmCipher, AeadAes256GcmCipher, CryptoError, SrtpP
 use str0m::crypto::{CryptoProvider, from_feature_flags};
 use str0m::crypto::{SupportedAeadAes128Gcm, SupportedAeadAes256Gcm, SupportedAes128CmSha1_80};
 
+use super::engine::passed_on;
 use super::repeat::Repeating;
 use super::seeded::SEEDED;
 
@@ -230,13 +231,7 @@ fn data_lengths(mut rest: &[u8]) -> Vec<[Option<usize>; 2]> {
 }
 
 impl DtlsInstance for TappedDtls {
-    fn set_active(&mut self, active: bool) {
-        self.inner.set_active(active);
-    }
-
-    fn handle_packet(&mut self, packet: &[u8]) -> Result<(), DtlsImplError> {
-        self.inner.handle_packet(packet)
-    }
+    passed_on!(inner);
 
     fn poll_output<'a>(&mut self, buffer: &'a mut [u8]) -> DtlsOutput<'a> {
         let output = self.inner.poll_output(buffer);
@@ -259,22 +254,6 @@ impl DtlsInstance for TappedDtls {
             self.pending.push_back(data.to_vec());
         }
         Ok(taken)
-    }
-
-    fn is_active(&self) -> bool {
-        self.inner.is_active()
-    }
-
-    fn protocol_version(&self) -> Option<ProtocolVersion> {
-        self.inner.protocol_version()
-    }
-
-    fn is_closing(&self) -> bool {
-        self.inner.is_closing()
-    }
-
-    fn is_closed(&self) -> bool {
-        self.inner.is_closed()
     }
 
     fn close(&mut self) -> Result<(), DtlsImplError> {
