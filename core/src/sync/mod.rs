@@ -10,6 +10,8 @@ mod drift;
 #[cfg(test)]
 mod edge_cases_clock_tests;
 #[cfg(test)]
+mod edge_cases_outage_tests;
+#[cfg(test)]
 mod edge_cases_tests;
 mod error;
 mod frame;

@@ -14,7 +14,9 @@ pub(super) const MAX_BEHIND: i64 = SECOND / 4;
 /// hold up whole streams for so long, but no single packets.
 pub(super) const MAX_OVERTAKEN: i64 = 5 * SECOND;
 
-/// An RTP time ahead of its arrival by more than that, in nanoseconds, belongs to another timeline.
+/// An RTP time ahead of its arrival by more than that, in nanoseconds, belongs to another timeline, unless the packets
+/// from the one before to it can have lasted for as long: behind an outage what a queue kept of it comes first, late,
+/// and then what is on time again.
 const MAX_AHEAD: i64 = SECOND;
 
 /// The gap in sequence numbers, and the number of steps back, behind which a stream must have
@@ -153,8 +155,10 @@ impl Stream {
         }
         let transit = arrived.saturating_sub(scale.nanos(self.ticks(rtp)));
         let overtaken = arrived.saturating_sub(self.arrived).saturating_sub(moved);
+        let lasted = scale.nanos(scale.longest).saturating_mul(steps);
         (steps >= 0 || overtaken <= MAX_OVERTAKEN)
-            && fastest.is_none_or(|fastest| transit >= fastest.saturating_sub(MAX_AHEAD))
+            && (moved <= lasted
+                || fastest.is_none_or(|fastest| transit >= fastest.saturating_sub(MAX_AHEAD)))
     }
 }
 

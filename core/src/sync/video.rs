@@ -24,8 +24,11 @@ const MAX_HOLD: Duration = Duration::from_secs(1);
 /// the number of steps back: more than there, since a large frame has hundreds of packets.
 const MAX_DROPOUT: i64 = 3_000;
 const MAX_MISORDER: i64 = 1_000;
-/// An RTP time that its arrival does not explain, by so much, belongs to another timeline.
+/// An RTP time that its arrival does not explain, by so much, belongs to another timeline, unless the frames before it
+/// that are missing explain it: as with audio, behind an outage.
 const MAX_AHEAD: i64 = SECOND;
+/// What one packet explains, in nanoseconds: a frame, of five a second.
+const MAX_FRAME: i64 = SECOND / 5;
 
 /// In so much media time the delay comes within a third of what it should be: what is longer than most
 /// jitter of the estimate.
@@ -548,7 +551,8 @@ impl Epoch {
             return false;
         }
         let transit = arrived.saturating_sub(scale.nanos(self.ticks(packet.rtp)));
-        fastest.is_none_or(|fastest| transit >= fastest.saturating_sub(MAX_AHEAD))
+        moved <= MAX_FRAME.saturating_mul(steps)
+            || fastest.is_none_or(|fastest| transit >= fastest.saturating_sub(MAX_AHEAD))
     }
 }
 
