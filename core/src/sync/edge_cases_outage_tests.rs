@@ -93,7 +93,7 @@ fn case_12_what_a_queue_kept_of_an_outage_of_two_seconds_is_of_the_same_stream()
     // From 4 to 6 s nothing comes; then so many packets that had room in a queue, and the others were dropped.
     for kept in [1, 25, 60] {
         let mut world = World::new(SyncConfig::standard());
-        let mut report = |world: &mut World, n: u64| {
+        let report = |world: &mut World, n: u64| {
             let rtp = STEP * 1_000 + STEP * n as u32;
             let (at, video) = (FRAME * n as u32, rtp / 8 * 15);
             assert!(world.report(at, Medium::Audio, FRAME * n as u32, rtp).is_ok());

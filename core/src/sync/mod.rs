@@ -1,5 +1,10 @@
 //! Synchronisation: from the order and the clocks of the network to those of the listener. Plain
 //! numbers in and out; nothing here knows the engine.
+//!
+//! [`SyncManager`] is all of it for one peer. Its parts can be used alone: [`JitterBuffer`] with [`DelayTarget`] and
+//! [`Control`] decides when audio is played, [`AudioRenderer`] plays it (with [`Stretcher`], [`ComfortNoise`] and
+//! [`DriftCorrection`]), [`VideoBuffer`] is for frames of video, [`LipSync`] brings both together. [`NtpMap`] and
+//! [`DriftEstimator`] are about the sender's clocks.
 
 mod align;
 mod changepoint;
@@ -32,6 +37,8 @@ mod outlook;
 mod packet;
 mod pitch;
 mod playout;
+#[cfg(test)]
+mod recovery_tests;
 mod reel;
 mod render;
 mod ring;
