@@ -25,6 +25,8 @@ use crate::runtime::{Runtime, Timer};
 const GUARD: Duration = Duration::from_secs(120);
 
 /// Runs all checks on `runtime`, on loopback addresses. To be awaited inside of it.
+/// No call of ours takes more polls than this.
+const MOST: usize = 1_000;
 ///
 /// # Panics
 /// Where a check fails: the message names it.
