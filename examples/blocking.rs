@@ -1,9 +1,8 @@
 //! rtcmesh without a runtime: the core in a plain loop over `std::net::UdpSocket`. It connects to whoever is in the
 //! room, and tells how loud it hears them. `docs/embedding.md` walks through it.
-#![allow(clippy::print_stdout)] // It is a program for people.
 use std::net::{TcpStream, UdpSocket};
 use std::time::{Duration, Instant, SystemTime};
-use std::{env, error::Error, io::ErrorKind};
+use std::{env, error::Error, io, io::Write as _};
 
 use rtcmesh_core::net::IoEvent::{Interfaces, LinkText, LinkUp, UdpBound};
 use rtcmesh_core::net::{Datagram, IoCommand};
@@ -34,7 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         if let Some((link, ref mut ws)) = signaling {
             match ws.read() {
                 Ok(Message::Text(text)) => mesh.handle_io(now, LinkText { link, text: &text }),
-                Err(Io(error)) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
                 other => drop(other?),
             }
         }
@@ -66,13 +65,14 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
         }
         while let Some(event) = mesh.poll_event() {
-            println!("{event:?}");
+            writeln!(io::stdout(), "{event:?}")?; // Where nobody reads on, it ends.
         }
         while let Some(Media::Audio { peer, frame }) = mesh.poll_media() {
             let AudioData::Decoded(audio) = frame.data else { continue };
             let peak = audio.samples.iter().fold(0_f32, |peak, sample| peak.max(sample.abs()));
             if frame.rtp % 48_000 < 480 {
-                println!("{peer} is heard: {:.0} % of full scale", peak * 100.0); // Once a second.
+                // Once a second.
+                writeln!(io::stdout(), "{peer} is heard: {:.0} % of full scale", peak * 100.0)?;
             }
         }
     }

@@ -56,6 +56,22 @@ async fn it_hears_a_peer() {
     server.shutdown().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_reader_it_ends_with_an_error_and_no_panic() {
+    let options = SignalingServerOptions::new();
+    let server = SignalingServer::bind([([127, 0, 0, 1], 0).into()], options).unwrap();
+    let addr = server.local_addr().unwrap().to_string();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_blocking"));
+    child.arg(&addr).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut child = child.spawn().unwrap();
+    drop(child.stdout.take());
+    let output = timeout(LIMIT, child.wait_with_output()).await.expect("it hangs").unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("BrokenPipe") && !told.contains("panicked"), "{told}");
+    server.shutdown().await;
+}
+
 #[test]
 fn it_is_short() {
     let lines = include_str!("../blocking.rs").lines().count();

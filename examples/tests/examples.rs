@@ -257,6 +257,7 @@ async fn what_cannot_be_heard_or_received_is_told() {
         drop(bob.input);
         let told = "error: bob left before anything was heard: closed by the peer\n";
         assert_eq!(end(listener).await, (Some(1), told.into()));
+        assert!(!file.exists(), "an empty file is left");
 
         let mut receiver = room.peer(program, 2 * number + 1, "a", &["receive", text(&file)]);
         let receiver = start(receiver.stderr(Stdio::piped()));
@@ -265,6 +266,7 @@ async fn what_cannot_be_heard_or_received_is_told() {
         bob.input.write_all(b"hello\n").await.unwrap();
         let told = "error: expected the size of a file, a number of bytes, and got \"hello\"\n";
         assert_eq!(end(receiver).await, (Some(1), told.into()));
+        assert!(!file.exists(), "an empty file is left");
     }
     room.close().await;
 }

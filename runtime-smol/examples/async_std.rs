@@ -3,6 +3,7 @@
 //! async-std's reactor is smol's. Here the tasks run on its executor too.
 
 use std::error::Error;
+use std::io::{self, Write};
 
 use rtcmesh_smol::config::Config;
 use rtcmesh_smol::media::DataMessage;
@@ -42,23 +43,24 @@ async fn greet(
     Err("the mesh has ended".into())
 }
 
-// Examples print.
-#[allow(clippy::print_stdout)]
+/// Two peers and their server: what each peer hears.
+pub(crate) async fn meet() -> Result<[String; 2], Box<dyn Error + Send + Sync>> {
+    let runtime = SmolRuntime::spawning(|task| drop(async_std::task::spawn(task)));
+    let listen = ([127, 0, 0, 1], 0).into();
+    let options = SignalingServerOptions::new();
+    let server = SignalingServer::bind_in(runtime.clone(), [listen], options)?;
+    let url = format!("ws://{}/", server.local_addr().ok_or("no address")?);
+    let bob = async_std::task::spawn(greet(runtime.clone(), url.clone(), "bob"));
+    let (alice, at_alice) = greet(runtime, url, "alice").await?;
+    let (bob, at_bob) = bob.await?;
+    alice.shutdown().await;
+    bob.shutdown().await;
+    server.shutdown().await;
+    Ok([at_alice, at_bob])
+}
+
 fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
-    async_std::task::block_on(async {
-        let runtime = SmolRuntime::spawning(|task| drop(async_std::task::spawn(task)));
-        let listen = ([127, 0, 0, 1], 0).into();
-        let options = SignalingServerOptions::new();
-        let server = SignalingServer::bind_in(runtime.clone(), [listen], options)?;
-        let url = format!("ws://{}/", server.local_addr().ok_or("no address")?);
-        let bob = async_std::task::spawn(greet(runtime.clone(), url.clone(), "bob"));
-        let (alice, at_alice) = greet(runtime, url, "alice").await?;
-        let (bob, at_bob) = bob.await?;
-        println!("alice heard: {at_alice}");
-        println!("bob heard: {at_bob}");
-        alice.shutdown().await;
-        bob.shutdown().await;
-        server.shutdown().await;
-        Ok(())
-    })
+    let [alice, bob] = async_std::task::block_on(meet())?;
+    writeln!(io::stdout(), "alice heard: {alice}\nbob heard: {bob}")?;
+    Ok(())
 }

@@ -1,10 +1,10 @@
 //! A transport whose driver the application spawns itself, on one thread.
 
+use rtcmesh_runtime::conformance::guarded;
 use rtcmesh_tokio::config::Config;
 use rtcmesh_tokio::{SignalingServer, SignalingServerOptions, WebRtcTransport};
 
-#[tokio::test]
-async fn a_driver_runs_in_a_local_set() {
+async fn in_a_local_set() {
     let listen = ([127, 0, 0, 1], 0).into();
     let server = SignalingServer::bind([listen], SignalingServerOptions::new()).unwrap();
     let url = format!("ws://{}/", server.local_addr().unwrap());
@@ -19,4 +19,12 @@ async fn a_driver_runs_in_a_local_set() {
             driving.await.unwrap();
         })
         .await;
+}
+
+#[test]
+fn a_driver_runs_in_a_local_set() {
+    guarded("a driver in a local set", || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(in_a_local_set());
+    });
 }

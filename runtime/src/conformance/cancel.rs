@@ -6,12 +6,9 @@ use rtcmesh_core::error::StartError;
 use rtcmesh_core::transport::Event;
 
 use super::room::{Room, text};
-use super::{polled, within};
+use super::{MOST, polled, within};
 use crate::runtime::Runtime;
 use crate::transport::TransportEvent;
-
-/// No call of ours takes more polls than this.
-const MOST: usize = 1_000;
 
 pub(super) async fn check<R: Runtime>(runtime: &R) {
     within(runtime, "a start that is given up", start(runtime)).await;

@@ -1,12 +1,14 @@
 //! Systems that fail: sockets, connections and names, now and then or for good.
 
-use rtcmesh_core::config::ConnectMode;
+use std::time::Duration;
+
+use rtcmesh_core::config::{Config, ConnectMode};
+use rtcmesh_core::error::ConnectError;
 use rtcmesh_core::transport::Event;
 
 use super::room::{Peer, Room};
 use super::{Fault, Faulty, within};
 use crate::runtime::Runtime;
-use crate::transport::TransportEvent;
 
 pub(super) async fn check<R: Runtime>(runtime: &R) {
     within(runtime, "a socket that fails now and then", datagrams(runtime)).await;
@@ -88,23 +90,75 @@ async fn no_sockets<R: Runtime>(runtime: &R) {
     let runtime = Faulty::new(runtime.clone());
     runtime.faults().set(Fault::Bind, 1);
     let room = Room::open(&runtime);
-    let mut alice = room.join("alice", ConnectMode::Automatic).await;
-    alice.transport.shutdown().await;
-    alice.until_end().await;
+    let peer = |id, limit| {
+        let config = Config::new(&room.url).peer_id(id).connect(ConnectMode::Manual);
+        Peer::with(&runtime, config.ice_timeout(Duration::from_secs(limit)))
+    };
+    // No path can be found: the shortest limit will do for her who gives up, and tells him.
+    let (mut alice, mut bob) = (peer("alice", 1), peer("bob", 60));
+    // Signaling needs no sockets of theirs: they meet, and are told that they cannot reach each other.
+    assert_eq!(alice.transport.start().await, Ok(()));
+    assert_eq!(bob.transport.start().await, Ok(()));
+    alice.until(|event| matches!(event, Event::PeerDiscovered { .. }).then_some(())).await;
+    let result = alice.transport.connect_peer("bob").await;
+    // On a busy machine the time is up before he has answered.
+    assert!(
+        matches!(result, Err(ConnectError::NatTraversalFailed(_) | ConnectError::Timeout(_))),
+        "without sockets: {result:?}"
+    );
+    for (peer, other) in [(&mut alice, "bob"), (&mut bob, "alice")] {
+        assert_eq!(peer.until(ended).await, other);
+        assert_eq!(peer.transport.list_peers(), Ok(Vec::new()));
+        assert_eq!(known(peer), [other]);
+    }
+    for peer in [&mut alice, &mut bob] {
+        peer.transport.shutdown().await;
+        peer.until_end().await;
+    }
 }
 
 async fn broken<R: Runtime>(runtime: &R) {
     let runtime = Faulty::new(runtime.clone());
     let room = Room::open(&runtime);
-    let [mut alice, bob] = room.pair().await;
+    let [mut alice, mut bob] = room.pair().await;
     runtime.faults().set(Fault::Broken, 1);
-    // What was sent is lost. The mesh stays one that can be commanded, and ends in time.
+    // Whether she knows it already or not, what she sends is lost.
     let _ = alice.say("bob", "into the void");
-    assert_eq!(alice.transport.list_peers().map(|peers| peers.len()), Ok(1));
-    alice.transport.shutdown().await;
-    while let Some(event) = alice.events.next().await {
-        let heard = matches!(event, TransportEvent::Event(Event::Data { .. }));
-        assert!(!heard, "somebody answered from the void");
+    let lost = |event: &Event| match event {
+        Event::Reconnecting { peer } => Some(peer.to_string()),
+        Event::Data { .. } => panic!("something was heard without a socket"),
+        _ => None,
+    };
+    for (peer, other) in [(&mut alice, "bob"), (&mut bob, "alice")] {
+        // Each finds it out at its next look at its sockets, and tells its application.
+        assert_eq!(peer.until(lost).await, other);
+        assert_eq!(peer.transport.list_peers(), Ok(Vec::new()), "nobody can be connected any more");
+        assert_eq!(known(peer), [other], "announced it is all the same");
     }
+    // Commands are carried out, and the other side is told by signaling.
+    assert_eq!(alice.transport.disconnect_peer("bob").await, Ok(()));
+    assert_eq!(alice.until(ended).await, "bob");
+    assert_eq!(bob.until(ended).await, "alice");
+    alice.transport.shutdown().await;
+    alice.until_end().await;
+    bob.until(|event| matches!(event, Event::PeerGone { .. }).then_some(())).await;
     bob.transport.shutdown().await;
+    bob.until_end().await;
+}
+
+/// With whom a connection has ended, by whomever. It is never made here.
+fn ended(event: &Event) -> Option<String> {
+    match event {
+        Event::Failed { peer, .. } | Event::Closed { peer, .. } => Some(peer.to_string()),
+        Event::Connected { .. } | Event::Reconnected { .. } | Event::Data { .. } => {
+            panic!("without a socket: {event:?}")
+        }
+        _ => None,
+    }
+}
+
+/// The names of everybody that a peer knows.
+fn known<R: Runtime>(peer: &Peer<R>) -> Vec<String> {
+    let known = peer.transport.known_peers().expect("it is started");
+    known.iter().map(|info| info.peer.to_string()).collect()
 }

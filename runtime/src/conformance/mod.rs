@@ -5,6 +5,7 @@
 mod cancel;
 mod faults;
 mod faulty;
+mod guard;
 mod lifecycle;
 mod placed;
 mod room;
@@ -17,12 +18,15 @@ use std::task::Poll;
 use std::time::Duration;
 
 pub use faulty::{Fault, Faults, Faulty};
+pub use guard::guarded;
 pub use placed::check_on_a_thread;
 
 use crate::runtime::{Runtime, Timer};
 
 /// The guard against checks that never end. None of them takes this long, on a busy machine either.
 const GUARD: Duration = Duration::from_secs(120);
+/// No call of ours takes more polls than this.
+const MOST: usize = 1_000;
 
 /// Runs all checks on `runtime`, on loopback addresses. To be awaited inside of it.
 ///

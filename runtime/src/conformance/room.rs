@@ -69,7 +69,11 @@ pub(super) struct Peer<R: Runtime> {
 
 impl<R: Runtime> Peer<R> {
     pub(super) fn new(runtime: &R, url: &str, id: &str, mode: ConnectMode) -> Self {
-        let config = Config::new(url).peer_id(id).connect(mode);
+        Self::with(runtime, Config::new(url).peer_id(id).connect(mode))
+    }
+
+    /// One of this configuration.
+    pub(super) fn with(runtime: &R, config: Config) -> Self {
         let transport = WebRtcTransport::with_runtime(runtime.clone(), config);
         let transport = transport.expect("a valid configuration");
         let events = transport.events();

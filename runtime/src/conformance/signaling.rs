@@ -7,7 +7,7 @@ use rtcmesh_core::config::ConnectMode;
 use rtcmesh_core::transport::Event;
 
 use super::room::{Peer, Room};
-use super::{both, within};
+use super::{MOST, both, polled, within};
 use crate::dial::dial;
 use crate::runtime::{Runtime, TcpListener, TcpStream};
 use crate::server::http::{Head, read_head, upgrade};
@@ -82,6 +82,11 @@ async fn until_over<T: TcpStream>(socket: &mut Socket<T>) -> Option<u16> {
             Err(_) => return None,
         }
     }
+}
+
+/// Reads a WebSocket to its end, and drops it: nobody has to wait for its farewell.
+async fn until_gone<T: TcpStream>(mut socket: Socket<T>) -> Option<u16> {
+    until_over(&mut socket).await
 }
 
 async fn half_closed_by_a_client<R: Runtime>(runtime: &R) {
@@ -176,10 +181,15 @@ async fn server_ends<R: Runtime>(runtime: &R) {
     let reason = alice.until(down).await;
     assert!(reason.contains("1001"), "{reason}");
     // Shutting down can be given up at any point: the server ends all the same.
-    for polls in 0..4 {
+    for polls in 0..MOST {
         let room = Room::open(runtime);
-        let mut socket = connect(&room).await;
-        let _ = super::polled(room.server.shutdown(), polls).await;
-        assert_eq!(until_over(&mut socket).await, Some(1001), "after {polls} polls");
+        let socket = connect(&room).await;
+        let shutdown = polled(room.server.shutdown(), polls);
+        let (code, ended) = both(until_gone(socket), shutdown).await;
+        assert_eq!(code, Some(1001), "after {polls} polls");
+        if ended.is_some() {
+            return;
+        }
     }
+    panic!("a shutdown of a server: it is polled without end");
 }
