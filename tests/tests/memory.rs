@@ -7,6 +7,7 @@ use std::time::Duration;
 use common::{channels_open, mesh};
 use rtcmesh_core::media::RuntimeData;
 use rtcmesh_sim::isolated;
+use rtcmesh_sim::net::Preset;
 use rtcmesh_sim::scenario::{Options, Plan, Report, Scenario, run, run_weighed};
 
 #[global_allocator]
@@ -70,6 +71,19 @@ fn memory_is_back_when_all_have_left_and_a_planted_leak_is_found() {
         let report = weighed(&plan(seed, scenario), 0);
         assert!(report.passed(), "{report}");
     }
+    // Many calls at once, whose messages took room in memory that nobody gave back.
+    let mut many = Options::default();
+    (many.scenario, many.peers) = (Some(Scenario::Glare), Some(12));
+    (many.preset, many.duration) = (Some(Preset::CarrierNat), Some(Duration::from_secs(6)));
+    let report = weighed(&Plan::draw(402, &many), 0);
+    assert!(report.passed(), "{report}");
+
+    // A capture leaves nothing to its thread, nor is its timeline taken for a leak.
+    let tapped = Plan::draw(1, &Options::default());
+    let report = isolated(1, || run_weighed(&tapped, true, &allocated, &mut |_| {}).0);
+    assert!(report.passed(), "{report}");
+    drop(report);
+
     let report = weighed(&plan(2, Scenario::Talk), 100);
     let what = report.violations.iter().map(ToString::to_string).collect::<String>();
     assert!(what.contains("held by nobody"), "the first leak of a process is found: {what}");

@@ -126,6 +126,14 @@ fn lost_video_is_sent_again_and_a_keyframe_asked_for_where_that_is_not_enough() 
     let asked =
         |event: &Event| matches!(event, Event::KeyframeRequested { peer } if *peer == id("a"));
     assert!(world.hosts[0].count(asked) > 0);
+    // It stops sending before the keyframe has come: after a while nobody asks any more, until it sends again.
+    world.run(Duration::from_secs(6));
+    world.hosts[0].events.clear();
+    world.run(Duration::from_secs(60));
+    assert_eq!(world.hosts[0].count(asked), 0);
+    send(&mut world, 0, "a", frame(VideoCodec::Vp8, 400 * 30 + 1)).unwrap();
+    world.run(Duration::from_secs(1));
+    assert!(world.hosts[0].count(asked) > 0);
 }
 
 #[test]

@@ -58,7 +58,7 @@ pub(crate) use rtc::Border;
 use rtc::Rtc;
 pub(crate) use stats::PeerFigures;
 #[cfg(feature = "sim")]
-pub(crate) use tap::plain_of;
+pub(crate) use tap::{forget_plain, plain_of};
 pub(crate) use warm_up::warm_up;
 
 /// What one connection wishes and is allowed.

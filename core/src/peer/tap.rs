@@ -51,6 +51,11 @@ pub(crate) fn plain_of(datagram: &[u8]) -> Vec<Vec<u8>> {
     })
 }
 
+/// Lets go of what has no datagram yet on this thread: it was never sent, and would stay as long as the thread does.
+pub(crate) fn forget_plain() {
+    SEALED.set(VecDeque::new());
+}
+
 fn keep(tag: Option<&[u8; TAG]>, plain: Vec<Vec<u8>>) {
     let Some(tag) = tag else { return };
     SEALED.with_borrow_mut(|sealed| {
@@ -305,5 +310,7 @@ mod tests {
             keep(Some(&[1; TAG]), Vec::new());
         }
         assert_eq!(SEALED.with_borrow(VecDeque::len), MAX_SEALED);
+        forget_plain();
+        assert_eq!(SEALED.with_borrow(VecDeque::capacity), 0);
     }
 }

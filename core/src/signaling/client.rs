@@ -234,7 +234,14 @@ impl Client {
         if let Some(link) = self.link() {
             self.commands.push_back(IoCommand::CloseLink { link, code: 1000 });
         }
+        self.end();
+    }
+
+    /// Nothing is sent or heard any more: what waits for that is let go.
+    fn end(&mut self) {
         self.state = State::Ended;
+        self.outbox.clear();
+        self.held = Held::default();
     }
 
     /// Whether it is announced.
@@ -532,7 +539,7 @@ impl Client {
 
     /// The server does not want us: nothing is tried again.
     fn ended(&mut self, reason: &str) {
-        self.state = State::Ended;
+        self.end();
         self.event(ClientEvent::Down { reason: reason.to_owned(), retry_in: None });
     }
 }

@@ -112,10 +112,22 @@ impl Outbox {
         let index = self.sent.iter().position(|sent| sent.id == Some(id))?;
         let sent = self.sent.remove(index)?;
         if self.sent.iter().all(|sent| sent.id.is_none()) {
-            self.sent.clear();
+            // With its room: a burst of calls takes tens of kilobytes.
+            self.sent = VecDeque::new();
         }
         let (to, request) = (sent.message.to().clone(), sent.message.request()?.clone());
         Some(Answered { to, request, again: sent.again })
+    }
+
+    /// Nothing will be sent any more: lets go of all.
+    pub(super) fn clear(&mut self) {
+        *self = Self { dropped: self.dropped, ..Self::default() };
+    }
+
+    /// Whether it has no room in memory.
+    #[cfg(test)]
+    pub(super) fn is_bare(&self) -> bool {
+        self.waiting.capacity() == 0 && self.sent.capacity() == 0
     }
 
     /// The link is lost: what was not acknowledged waits again, in its order.
@@ -191,6 +203,21 @@ mod tests {
             outbox.sent(now, Some(1), offer("a", "1"), false);
         }
         assert_eq!(outbox.sent.len(), MAX_WAITING);
+    }
+
+    #[test]
+    fn what_is_acknowledged_and_what_is_never_sent_keep_no_room() {
+        let now = Instant::now();
+        let mut outbox = Outbox::default();
+        outbox.sent(now, Some(1), offer("a", "1"), false);
+        (0..50).for_each(|_| outbox.sent(now, None, candidate("a", "1"), false));
+        assert!(!outbox.is_bare());
+        assert!(outbox.answered(1).is_some());
+        assert!(outbox.is_bare());
+        outbox.keep(now, offer("a", "2"));
+        outbox.dropped = 3;
+        outbox.clear();
+        assert!(outbox.is_bare() && outbox.dropped == 3 && outbox.take(now).is_empty());
     }
 
     #[test]

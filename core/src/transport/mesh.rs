@@ -125,7 +125,8 @@ impl Transport {
         let Some(remote) = self.remotes.get_mut(slot) else { return };
         let own = user_data.remove("rtcmesh");
         let version = own.as_ref().and_then(|own| own.get("v")).and_then(Value::as_u64);
-        let user_data = Arc::new(user_data);
+        // An emptied map would keep the room of what it held.
+        let user_data = Arc::new(if user_data.is_empty() { Map::new() } else { user_data });
         let changed = !remote.announced
             || remote.capabilities != capabilities
             || remote.user_data != user_data;

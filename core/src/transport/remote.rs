@@ -23,6 +23,10 @@ pub(super) const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 /// a peer are handed to the application no more often.
 pub(super) const KEYFRAME_INTERVAL: Duration = Duration::from_millis(500);
 
+/// No keyframe is asked for any more when no frame has come for so long: whoever has stopped sending video would be asked without end.
+/// The next frame is reason to ask again. libwebrtc does so with packets (`VideoReceiveStream2::HandleFrameBufferTimeout`).
+pub(super) const VIDEO_SILENT_AFTER: Duration = Duration::from_secs(5);
+
 /// Names of negotiations that are remembered per connection: a late word about one of them is about
 /// this connection.
 const MAX_REQUESTS: usize = 16;
@@ -274,6 +278,9 @@ impl Connection {
 pub(super) struct Keyframes {
     /// Whether the first frame has come.
     pub(super) started: bool,
+    /// Whether one is needed that has not come, and when the latest frame of any kind did.
+    needed: bool,
+    frame_at: Option<Instant>,
     /// When the peer is asked for one (again).
     pub(super) ask_at: Option<Instant>,
     /// When the peer's last wish was handed to the application.
@@ -283,9 +290,11 @@ pub(super) struct Keyframes {
 impl Keyframes {
     /// A frame has come.
     pub(super) fn received(&mut self, now: Instant, keyframe: bool, contiguous: bool) {
-        if keyframe {
+        self.frame_at = Some(now);
+        self.needed = !keyframe && (self.needed || !contiguous || !self.started);
+        if !self.needed {
             self.ask_at = None;
-        } else if !contiguous || !self.started {
+        } else {
             self.ask_at.get_or_insert(now);
         }
         self.started = true;
@@ -293,11 +302,12 @@ impl Keyframes {
 
     /// Whether the peer is to be asked.
     pub(super) fn due(&mut self, now: Instant) -> bool {
-        let due = self.ask_at.is_some_and(|at| at <= now);
-        if due {
-            self.ask_at = Some(now + KEYFRAME_INTERVAL);
+        if self.ask_at.is_none_or(|at| at > now) {
+            return false;
         }
-        due
+        let comes = self.frame_at.is_some_and(|at| now < at + VIDEO_SILENT_AFTER);
+        self.ask_at = comes.then(|| now + KEYFRAME_INTERVAL);
+        comes
     }
 
     /// Whether the peer's wish is new to the application.
@@ -355,6 +365,22 @@ mod tests {
         assert!(!keyframes.due(now + 9 * KEYFRAME_INTERVAL));
         keyframes.received(now, false, false);
         assert!(keyframes.due(now));
+    }
+
+    #[test]
+    fn who_sends_no_video_any_more_is_not_asked_for_keyframes() {
+        let now = Instant::now();
+        let mut keyframes = Keyframes::default();
+        keyframes.received(now, false, true);
+        let asked = |n: &u32| keyframes.due(now + *n * KEYFRAME_INTERVAL);
+        assert_eq!((0..1_000).filter(asked).count(), 10);
+        assert_eq!(keyframes.ask_at, None, "no deadline is left");
+        let later = now + 1_000 * KEYFRAME_INTERVAL;
+        keyframes.received(later, false, true);
+        assert!(keyframes.due(later), "it sends again, and the keyframe has never come");
+        keyframes.received(later, true, true);
+        keyframes.received(later, false, true);
+        assert!(!keyframes.due(later + KEYFRAME_INTERVAL));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::codec::opus_packet_duration;
 use crate::id::PeerId;
 use crate::media::{EncodedAudio, EncodedVideo};
 use crate::net::Datagram;
-use crate::peer::{Engine, plain_of};
+use crate::peer::{Engine, forget_plain, plain_of};
 use crate::transport::demux::Slot;
 use crate::transport::event::{AudioData, AudioFrame, Media, VideoTiming};
 
@@ -38,6 +38,12 @@ impl Transport {
     #[must_use]
     pub fn plain_of(datagram: &[u8]) -> Vec<Vec<u8>> {
         plain_of(datagram)
+    }
+
+    /// Lets go of what tapped engines of this thread have encrypted and nobody has asked for.
+    #[doc(hidden)]
+    pub fn forget_plain() {
+        forget_plain();
     }
 
     /// Hands received audio over as it comes, without jitter buffer: for measuring what is around it.

@@ -48,6 +48,9 @@ struct Arguments {
     /// Decode and play received audio; needs a build with `--features opus`.
     #[arg(long)]
     decode: bool,
+    /// Within how many virtual seconds everything that can connect must have connected after the last fault, 0 to 110 (the default).
+    #[arg(long, value_name = "SECONDS", value_parser = healed_within)]
+    healed_within: Option<f64>,
     /// One JSON object for each seed.
     #[arg(long)]
     json: bool,
@@ -87,6 +90,12 @@ fn minutes(text: &str) -> Result<f64, String> {
     }
 }
 
+fn healed_within(text: &str) -> Result<f64, String> {
+    let seconds: f64 = text.parse().map_err(|error| format!("{error}"))?;
+    let most = Plan::HEALED_WITHIN.as_secs_f64();
+    if (0.0..=most).contains(&seconds) { Ok(seconds) } else { Err(format!("0 to {most} s")) }
+}
+
 impl Arguments {
     fn options(&self) -> Options {
         let mut options = Options::default();
@@ -96,6 +105,7 @@ impl Arguments {
         options.duration = self.minutes.map(|minutes| Duration::from_secs_f64(minutes * 60.0));
         options.only = self.acts.as_ref().map(|acts| acts.0.clone());
         options.decode = self.decode;
+        options.healed_within = self.healed_within.map(Duration::from_secs_f64);
         options
     }
 
@@ -115,6 +125,9 @@ impl Arguments {
         }
         if let Some(minutes) = self.minutes {
             add("minutes", minutes.to_string());
+        }
+        if let Some(seconds) = self.healed_within {
+            add("healed-within", seconds.to_string());
         }
         if let Some(only) = only.or(self.acts.as_ref().map(|acts| acts.0.as_slice())) {
             let numbers: Vec<String> = only.iter().map(ToString::to_string).collect();
@@ -272,13 +285,18 @@ fn bar(count: u64, quiet: bool) -> ProgressBar {
 struct Trace<'a> {
     name: &'a Path,
     text: std::fs::File,
+    capture: std::fs::File,
 }
 
 impl<'a> Trace<'a> {
     fn create(name: &'a Path) -> Result<Self, String> {
-        let text =
-            std::fs::File::create(name).map_err(|error| format!("{}: {error}", name.display()))?;
-        Ok(Self { name, text })
+        let create = |name: &Path| {
+            std::fs::File::create(name).map_err(|error| format!("{}: {error}", name.display()))
+        };
+        let text = create(name)?;
+        let mut capture = name.as_os_str().to_owned();
+        capture.push(".pcapng");
+        Ok(Self { name, text, capture: create(Path::new(&capture))? })
     }
 
     fn write(&mut self, plan: &Plan, report: &Report, tap: Option<&[u8]>) -> Result<(), String> {
@@ -299,10 +317,7 @@ impl<'a> Trace<'a> {
         }
         writeln!(out, "{report}")?;
         out.flush()?;
-        let Some(tap) = tap else { return Ok(()) };
-        let mut name = self.name.as_os_str().to_owned();
-        name.push(".pcapng");
-        std::fs::write(name, tap)
+        self.capture.write_all(tap.unwrap_or_default())
     }
 }
 

@@ -1,4 +1,7 @@
 //! Who is apart: pairs without a path between them, and pairs of which one has ended the connection by wish.
+//!
+//! [`Wishes`] says who must not connect any more, and forgets early; [`Parted`] says whom automatic mode need not bring together again, and
+//! forgets only what it must.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -95,6 +98,52 @@ impl Wishes {
     }
 }
 
+/// The end of a connection by wish.
+#[derive(Debug)]
+struct End {
+    by: usize,
+    at: Duration,
+    /// Whether one of the two has called since.
+    called: bool,
+}
+
+/// Pairs of which one has ended the connection by wish: automatic mode leaves them apart until one calls, or is announced anew.
+#[derive(Debug, Default)]
+pub(super) struct Parted(BTreeMap<(usize, usize), End>);
+
+impl Parted {
+    /// One has ended its connection with another.
+    pub(super) fn ended(&mut self, now: Duration, by: usize, other: usize) {
+        self.0.insert(pair(by, other), End { by, at: now, called: false });
+    }
+
+    /// One calls the other.
+    pub(super) fn called(&mut self, by: usize, other: usize) {
+        if let Some(end) = self.0.get_mut(&pair(by, other)) {
+            end.called = true;
+        }
+    }
+
+    /// A host was told that another has ended their connection. That is its answer, where it has called before it knew.
+    pub(super) fn told(&mut self, host: usize, by: usize) {
+        if let Some(end) = self.0.get_mut(&pair(host, by)).filter(|end| end.by == by) {
+            end.called = false;
+        }
+    }
+
+    /// One has learnt of the other anew, or they have connected.
+    pub(super) fn met(&mut self, when: When, a: usize, b: usize) {
+        if self.0.get(&pair(a, b)).is_some_and(|end| when.earliest > end.at) {
+            self.0.remove(&pair(a, b));
+        }
+    }
+
+    /// Whether nobody but an application brings these two together.
+    pub(super) fn are(&self, a: usize, b: usize) -> bool {
+        self.0.get(&pair(a, b)).is_some_and(|end| !end.called)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,5 +191,32 @@ mod tests {
         let mut wishes = known(1, 0);
         wishes.forget_all_of(1);
         assert!(wishes.may_connect(late, 0, 1));
+    }
+
+    #[test]
+    fn who_has_parted_is_apart_until_a_call_or_an_announce_that_comes_later() {
+        let parted = || {
+            let mut parted = Parted::default();
+            parted.ended(seconds(2), 1, 0);
+            parted
+        };
+        assert!(parted().are(0, 1) && parted().are(1, 0) && !parted().are(0, 2));
+        let mut called = parted();
+        called.called(0, 1);
+        assert!(!called.are(0, 1));
+        called.told(1, 0);
+        assert!(!called.are(0, 1), "an earlier wish, and the other one's");
+        called.told(0, 1);
+        assert!(called.are(0, 1), "it called before it knew");
+        let met = |at| {
+            let mut parted = parted();
+            parted.met(When::at(seconds(at)), 0, 1);
+            parted.are(0, 1)
+        };
+        assert!(!met(3));
+        assert!(met(2) && met(1), "what was told before, or may have been");
+        let mut late = parted();
+        late.met(When { earliest: seconds(1), told: seconds(9) }, 0, 1);
+        assert!(late.are(0, 1), "it did not read, and may have been told before");
     }
 }

@@ -66,6 +66,7 @@ impl Plan {
                 Duration::from_millis(world.at(15) as u64),
             ),
             decode: false,
+            healed_within: Self::HEALED_WITHIN,
             duration: at + Duration::from_secs(2),
             acts,
         }

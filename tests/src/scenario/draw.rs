@@ -189,6 +189,8 @@ pub struct Options {
     pub only: Option<Vec<usize>>,
     /// Whether received audio is decoded and played, which needs the feature `opus` of the core.
     pub decode: bool,
+    /// When everything that can connect must have connected after the last fault; [`Plan::HEALED_WITHIN`] by default.
+    pub healed_within: Option<Duration>,
 }
 
 /// The bounds of [`Options::peers`].
@@ -238,6 +240,8 @@ pub struct Plan {
     pub signaling: (Duration, Duration),
     /// Whether received audio is decoded.
     pub decode: bool,
+    /// When everything that can connect must have connected after the last fault.
+    pub healed_within: Duration,
     /// What happens, and when, since the start of the part with faults.
     pub acts: Vec<(Duration, Act)>,
     /// How long that part lasts.
@@ -245,6 +249,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// When everything that can connect must have connected after the last fault. The longest chain: the reply to an announce, with the
+    /// key of the session, was lost while its peer moved. Its id counts as taken until the server gives the old connection up (45 s of
+    /// silence) and its place (30 s); the client tries again after 10 s at most, and a call may take 10 s and be made twice.
+    pub const HEALED_WITHIN: Duration = Duration::from_secs(110);
+
     /// What this seed draws. `options` fix parts of it.
     #[must_use]
     pub fn draw(seed: u64, options: &Options) -> Self {
@@ -306,6 +315,7 @@ impl Plan {
             acts = numbered.filter(|(n, _)| only.contains(n)).map(|(_, act)| act).collect();
         }
         let decode = options.decode;
+        let healed_within = options.healed_within.unwrap_or(Self::HEALED_WITHIN);
         Self {
             seed,
             scenario,
@@ -318,6 +328,7 @@ impl Plan {
             corrupt,
             signaling,
             decode,
+            healed_within,
             acts,
             duration,
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rtcmesh_core::media::Reliability;
 use rtcmesh_core::transport::{AudioData, ClosedBy, Event, Media};
 
-use super::apart::{Paths, When, Wishes};
+use super::apart::{Parted, Paths, When, Wishes};
 use super::tag::{Class, Tag};
 
 /// Something that must not have happened.
@@ -121,6 +121,7 @@ pub(super) struct Model {
     pub(super) violations: Vec<Violation>,
     paths: Paths,
     pub(super) wishes: Wishes,
+    pub(super) parted: Parted,
     /// Pairs that were connected at some time.
     met: BTreeSet<(usize, usize)>,
     /// Whether nothing goes wrong in the world: no connection may end or be lost.
@@ -339,6 +340,7 @@ impl Model {
         }
         match event {
             Event::Connected { .. } => {
+                self.parted.met(when, host, other);
                 self.must_have_path(when, (host, other), TOLD_WITHIN, "connected with")?;
             }
             Event::Reconnected { .. } => {
@@ -350,11 +352,16 @@ impl Model {
             Event::Connecting { .. } if !self.wishes.may_connect(when.earliest, host, other) => {
                 return Err(format!("connects with p{other}, and nobody wishes it any more"));
             }
-            Event::Closed { by: ClosedBy::Peer, .. } => self.wishes.told(now, host, other),
-            // Whoever is announced anew is called anew.
-            Event::PeerDiscovered { .. } | Event::PeerGone { .. } => {
-                self.wishes.forget(host, other);
+            Event::Closed { by: ClosedBy::Peer, .. } => {
+                self.wishes.told(now, host, other);
+                self.parted.told(host, other);
             }
+            // Whoever is announced anew is called anew.
+            Event::PeerDiscovered { .. } => {
+                self.wishes.forget(host, other);
+                self.parted.met(when, host, other);
+            }
+            Event::PeerGone { .. } => self.wishes.forget(host, other),
             _ => {}
         }
         let ends = matches!(

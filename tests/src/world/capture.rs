@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use rtcmesh_core::id::LinkId;
+use rtcmesh_core::transport::Transport;
 
 use super::{Tenant, UNIX_START, World};
 use crate::tap::{SIGNALING_PORT, Tap};
@@ -33,6 +34,7 @@ impl World {
     pub fn take_capture(&mut self) -> Option<Vec<u8>> {
         self.note_fates();
         self.network.keep_fates(false);
+        Transport::forget_plain();
         let name = |(node, of): (usize, &Tenant)| match *of {
             Tenant::Server => "signaling server".to_owned(),
             Tenant::Nobody => format!("stranger {node}"),

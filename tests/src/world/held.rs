@@ -24,8 +24,9 @@ impl World {
         };
         let mut hosts: Vec<_> = std::mem::take(&mut self.hosts).into_iter().map(Some).collect();
         let hosts = hosts.iter_mut().map(|host| weigh(&mut || *host = None)).collect();
-        let mut signaling = Some(self.signaling);
-        let server = weigh(&mut || signaling = None);
+        // What is on its way to those that are gone is the world's.
+        let mut server = Some(self.signaling.server);
+        let server = weigh(&mut || server = None);
         Held { hosts, server }
     }
 }

@@ -155,6 +155,9 @@ impl Run<'_> {
     fn disconnect(&mut self, a: usize, b: usize) {
         let ended = self.apps[a].alive
             && self.on(a, |transport, now| transport.disconnect_peer(now, &name(b))).is_ok();
+        if ended {
+            self.model.parted.ended(self.world.elapsed(), a, b);
+        }
         // Who still waits for an answer has called, and may be called back.
         if ended && self.apps[b].waiting.keys().all(|peer| peer.as_str() != name(a)) {
             self.model.wishes.ended(a, b);
