@@ -83,10 +83,11 @@ impl Star {
         &mut self.world.hosts[1].transport
     }
 
-    /// Sends to the first receiver, from the command to its datagrams.
+    /// Sends to the first receiver, from the command to its datagrams. Named in profiles.
     ///
     /// # Panics
     /// Where it is not taken.
+    #[inline(never)]
     pub fn send(&mut self, now: Instant, data: &RuntimeData, out: &mut Vec<Transmit>) {
         let sender = self.sender();
         sender.send_to_peer(now, "p1", data).expect("a connected peer");

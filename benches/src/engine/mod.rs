@@ -2,12 +2,12 @@
 //! its documentation says.
 
 mod pair;
-mod provider;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use rtcmesh_core::transport::bare_provider;
 use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
 use str0m::channel::{ChannelConfig, Reliability};
 use str0m::config::{DtlsCert, DtlsVersion};
@@ -87,7 +87,7 @@ impl Sink for Collected {
 fn certificate() -> DtlsCert {
     static CERTIFICATE: OnceLock<DtlsCert> = OnceLock::new();
     let make = || {
-        let made = provider::provider().dtls_provider.generate_certificate();
+        let made = bare_provider().dtls_provider.generate_certificate();
         made.expect("the operating system gives randomness")
     };
     CERTIFICATE.get_or_init(make).clone()
@@ -95,7 +95,7 @@ fn certificate() -> DtlsCert {
 
 fn config() -> RtcConfig {
     let mut config = RtcConfig::new()
-        .set_crypto_provider(provider::provider())
+        .set_crypto_provider(bare_provider())
         .set_dtls_cert(certificate())
         .set_stats_interval(Some(Duration::from_secs(1)))
         .set_rtcp_report_interval_audio(Duration::from_secs(1))
@@ -220,10 +220,11 @@ impl End {
         self.next
     }
 
-    /// Sends a frame, from the call to its datagrams.
+    /// Sends a frame, from the call to its datagrams. Named in profiles.
     ///
     /// # Panics
     /// Where the medium was not negotiated.
+    #[inline(never)]
     pub fn send(&mut self, now: Instant, frame: &Arc<[u8]>, kind: Kind, sink: &mut impl Sink) {
         let ((mid, pt), time, captured) = match kind {
             Kind::Audio => {

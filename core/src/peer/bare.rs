@@ -17,8 +17,7 @@ use crate::rng::{Rng, Seed};
 const TURNS: usize = 8;
 
 /// One end of a connection of the engine, with audio and our data channels, driven as the engine's documentation says.
-/// Of ours is in the way what works round the engine's faults (docs/upstream.md), and nothing else: the look at each packet's
-/// source, and at what SCTP sends.
+/// Nothing of ours is in the way, not even what works round the engine's faults (docs/upstream.md).
 pub struct BareEnd {
     live: Live,
     local: SocketAddr,
@@ -42,7 +41,7 @@ impl BareEnd {
     /// What the engine says, in words.
     #[doc(hidden)]
     pub fn pair(addresses: [SocketAddr; 2], seed: u64, now: Instant) -> Result<[Self; 2], String> {
-        let engine = Engine::new()?;
+        let engine = Engine::bare()?;
         let mut rng = Rng::new(Seed::from_number(seed)).fork("bare");
         let config = PeerConfig { remote_is_rtcmesh: true, ..PeerConfig::default() };
         let [first, second] = addresses;
@@ -109,7 +108,7 @@ impl BareEnd {
     /// A datagram of the other end.
     #[doc(hidden)]
     pub fn handle_datagram(&mut self, now: Instant, payload: &[u8]) {
-        let _ = self.live.receive(now, self.local, self.remote, payload);
+        let _ = self.live.take(now, self.local, self.remote, payload);
         self.drain();
         self.handle_timeout(now);
     }

@@ -222,15 +222,17 @@ impl Channels {
     }
 
     pub(super) fn expire(&mut self, now: Instant, figures: &mut PeerFigures) {
-        if self.reassembly.poll_timeout().is_some_and(|deadline| deadline.at <= now) {
+        if self.reassembly.poll_timeout().is_some_and(|at| at <= now) {
             figures.lost_messages += self.reassembly.expire(now) as u64;
         }
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Deadline> {
-        let missing = self.missing_at.map(|at| Deadline::new(at, "missing data channels"));
-        let waiting = Deadline::earliest(self.reassembly.poll_timeout(), self.early.poll_timeout());
-        Deadline::earliest(missing, waiting)
+        let mut earliest = None;
+        Deadline::consider(&mut earliest, self.missing_at, "missing data channels");
+        Deadline::consider(&mut earliest, self.reassembly.poll_timeout(), "unfinished message");
+        Deadline::consider(&mut earliest, self.early.poll_timeout(), "early messages");
+        earliest
     }
 }
 

@@ -17,6 +17,7 @@ const MAX_TRANSMITS: usize = 8_192;
 
 impl Peer {
     /// Hands a datagram to the engine.
+    #[inline]
     pub(super) fn receive(
         &mut self,
         now: Instant,
@@ -92,6 +93,10 @@ impl Peer {
                     return Ok(());
                 }
                 Ok(Turn::Transmit(outbound)) => self.out.transmits.push_back(outbound),
+                Ok(Turn::Audio { arrived, sequence, rtp, level, opus }) => {
+                    self.figures.on_audio(arrived, sequence, rtp);
+                    self.queue_media(PeerMedia::Audio { arrived, sequence, rtp, level, opus });
+                }
                 Ok(turn) => self.on_turn(turn),
                 Err(fault) => return Err(fault),
             }
@@ -100,12 +105,10 @@ impl Peer {
         Ok(())
     }
 
+    /// What does not come with each packet of audio: beside the loop, which stays small.
+    #[inline(never)]
     fn on_turn(&mut self, turn: Turn) {
         match turn {
-            Turn::Audio { arrived, sequence, rtp, level, opus } => {
-                self.figures.on_audio(arrived, sequence, rtp);
-                self.queue_media(PeerMedia::Audio { arrived, sequence, rtp, level, opus });
-            }
             Turn::Video { codec, sequence, ticks, keyframe, contiguous, data } => {
                 self.on_video(codec, sequence, ticks, (keyframe, contiguous), data);
             }
@@ -142,7 +145,8 @@ impl Peer {
                 self.state = State::Closed;
                 self.out.events.push_back(PeerEvent::Closed);
             }
-            Turn::Connected | Turn::Nothing | Turn::Rest(_) | Turn::Transmit(_) => {}
+            Turn::Connected | Turn::Nothing => {}
+            Turn::Rest(_) | Turn::Transmit(_) | Turn::Audio { .. } => {}
         }
     }
 

@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use super::rtc::{ChannelData, ChannelId};
-use crate::time::Deadline;
 
 /// That word is late by the jitter of the path, or by a retransmission: whoever waits longer hears nothing.
 const WAIT: Duration = Duration::from_secs(5);
@@ -57,7 +56,7 @@ impl Early {
         std::mem::take(&mut self.held)
     }
 
-    pub(super) fn poll_timeout(&self) -> Option<Deadline> {
-        self.until.map(|at| Deadline::new(at, "early messages"))
+    pub(super) const fn poll_timeout(&self) -> Option<Instant> {
+        self.until
     }
 }

@@ -52,7 +52,16 @@ impl Engine {
                 "a build of rtcmesh-core without its feature aws-lc-rs connects to nobody".into()
             );
         }
-        let provider = provider();
+        Self::of(provider())
+    }
+
+    /// The engine without what we put between it and DTLS: what everything of ours is measured by.
+    #[cfg(feature = "sim")]
+    pub(super) fn bare() -> Result<Self, String> {
+        Self::of((*bare_provider()).clone())
+    }
+
+    fn of(provider: CryptoProvider) -> Result<Self, String> {
         let certificate = provider
             .dtls_provider
             .generate_certificate()
@@ -140,16 +149,30 @@ impl fmt::Debug for Engine {
 }
 
 fn provider() -> CryptoProvider {
-    static CACHED: CachedDtls = CachedDtls { configs: Mutex::new(BTreeMap::new()) };
+    static CACHED: CachedDtls = CachedDtls { repeats: true, configs: Mutex::new(BTreeMap::new()) };
     let mut provider = from_feature_flags();
     provider.dtls_provider = &CACHED;
     provider
+}
+
+/// The engine's cryptography with DTLS's configuration kept and nothing else of ours. Simulations and benches only: they
+/// measure the layer above, not who validates the cryptography anew for each connection.
+#[cfg(feature = "sim")]
+#[doc(hidden)]
+#[must_use]
+pub fn bare_provider() -> Arc<CryptoProvider> {
+    static CACHED: CachedDtls = CachedDtls { repeats: false, configs: Mutex::new(BTreeMap::new()) };
+    let mut provider = from_feature_flags();
+    provider.dtls_provider = &CACHED;
+    Arc::new(provider)
 }
 
 /// The engine's DTLS with its configuration kept: building one validates the whole provider by
 /// sample key exchanges and signatures, which costs twice what the rest of a connection does.
 #[derive(Debug)]
 struct CachedDtls {
+    /// Whether [`Repeating`] stands in front of it.
+    repeats: bool,
     configs: Mutex<BTreeMap<Option<usize>, Arc<dimpl::Config>>>,
 }
 
@@ -189,7 +212,8 @@ impl DtlsProvider for CachedDtls {
         version: DtlsVersion,
         mtu: Option<usize>,
     ) -> Result<Box<dyn DtlsInstance>, CryptoError> {
-        Ok(Repeating::around(instance(self.config(mtu)?, certificate, now, version), now))
+        let instance = instance(self.config(mtu)?, certificate, now, version);
+        Ok(if self.repeats { Repeating::around(instance, now) } else { Box::new(instance) })
     }
 }
 
@@ -199,13 +223,13 @@ pub(super) fn instance(
     certificate: &DtlsCert,
     now: Instant,
     version: DtlsVersion,
-) -> Box<dyn DtlsInstance> {
+) -> Instance {
     let certificate = certificate.clone();
-    Box::new(Instance(match version {
+    Instance(match version {
         DtlsVersion::Dtls13 => dimpl::Dtls::new_13(config, certificate, now),
         DtlsVersion::Auto => dimpl::Dtls::new_auto(config, certificate, now),
         _ => dimpl::Dtls::new_12(config, certificate, now),
-    }))
+    })
 }
 
 /// The methods of [`DtlsInstance`] that every layer passes on to the one below.
@@ -238,7 +262,8 @@ macro_rules! passed_on {
 }
 pub(super) use passed_on;
 
-struct Instance(dimpl::Dtls);
+/// See [`instance`].
+pub(super) struct Instance(dimpl::Dtls);
 
 impl fmt::Debug for Instance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

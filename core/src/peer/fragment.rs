@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::media::DataMessage;
-use crate::time::Deadline;
 
 /// The bytes of the fragment header.
 pub(super) const HEADER: usize = 16 * 1024 - DataMessage::MAX_UNFRAGMENTED;
@@ -214,9 +213,13 @@ impl Reassembly {
         before - self.messages.len()
     }
 
-    pub(super) fn poll_timeout(&self) -> Option<Deadline> {
+    #[inline]
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        if self.messages.is_empty() {
+            return None;
+        }
         let oldest = self.messages.values().map(|partial| partial.touched).min()?;
-        Some(Deadline::new(oldest + TIMEOUT, "unfinished message"))
+        Some(oldest + TIMEOUT)
     }
 }
 
@@ -317,7 +320,7 @@ mod tests {
         outgoing.peek(&mut fragment);
         let mut incoming = Reassembly::default();
         assert_eq!(incoming.push(now, &fragment, finish), Ok(None));
-        let deadline = incoming.poll_timeout().unwrap().at;
+        let deadline = incoming.poll_timeout().unwrap();
         assert_eq!(incoming.expire(deadline - Duration::from_millis(1)), 0);
         assert_eq!(incoming.expire(deadline), 1);
         assert_eq!((incoming.bytes, incoming.poll_timeout()), (0, None));

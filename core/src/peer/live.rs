@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use str0m::change::{SdpAnswer, SdpApi, SdpOffer, SdpPendingOffer};
 use str0m::channel::ChannelConfig;
 use str0m::error::RtcError;
-use str0m::format::Codec;
+use str0m::format::{Codec, CodecExtra};
 use str0m::media::{
     Direction, Frequency, KeyframeRequestKind, MediaData, MediaKind, MediaTime, Mid, Pt,
     SenderFeedback,
@@ -66,6 +66,7 @@ impl Live {
         }
     }
 
+    #[inline]
     pub(super) fn receive(
         &mut self,
         now: Instant,
@@ -77,15 +78,28 @@ impl Live {
         let expected = |source: u32| rtc.direct_api().stream_rx(&source.into()).is_some();
         match self.sources.judge(payload, expected) {
             Verdict::Pass => self.take(now, local, remote, payload),
-            Verdict::PassAfter(held) => {
-                self.next = Some(Arrival { now, local, remote, payload: payload.to_vec() });
-                self.take(now, local, remote, &held)
-            }
+            Verdict::PassAfter(held) => self.take_both(now, local, remote, &held, payload),
             Verdict::Hold => Ok(true),
         }
     }
 
-    fn take(
+    /// Takes one datagram, and the next one after it.
+    #[cold]
+    fn take_both(
+        &mut self,
+        now: Instant,
+        local: SocketAddr,
+        remote: SocketAddr,
+        held: &[u8],
+        payload: &[u8],
+    ) -> Result<bool, PeerFault> {
+        self.next = Some(Arrival { now, local, remote, payload: payload.to_vec() });
+        self.take(now, local, remote, held)
+    }
+
+    /// Hands a datagram to the engine, whatever its source.
+    #[inline]
+    pub(super) fn take(
         &mut self,
         now: Instant,
         local: SocketAddr,
@@ -102,6 +116,7 @@ impl Live {
         }
     }
 
+    #[inline]
     pub(super) fn timeout(&mut self, now: Instant) -> Result<(), PeerFault> {
         self.rtc.handle_input(Input::Timeout(now)).map_err(|error| fault(&error))
     }
@@ -110,28 +125,66 @@ impl Live {
         self.rtc.close().map_err(|error| fault(&error))
     }
 
-    #[inline]
+    // What it gives is taken apart at once: in its place, it need not be put together.
+    #[inline(always)]
     pub(super) fn poll(&mut self) -> Result<Turn, PeerFault> {
         // An output is large: it is taken apart where it lies, without a move by `?`.
         match self.rtc.poll_output() {
-            Ok(Output::Timeout(at)) => match self.next.take() {
-                None => Ok(Turn::Rest(at)),
-                Some(Arrival { now, local, remote, payload }) => {
-                    self.take(now, local, remote, &payload)?;
-                    self.poll()
-                }
-            },
+            Ok(Output::Timeout(at)) if self.next.is_none() => Ok(Turn::Rest(at)),
+            Ok(Output::Timeout(_)) => self.take_next(),
             Ok(Output::Transmit(transmit)) => Ok(Turn::Transmit(super::Outbound {
                 local: transmit.source,
                 remote: transmit.destination,
                 payload: transmit.contents.into(),
             })),
-            Ok(Output::Event(Event::MediaData(data))) => Ok(media(data)),
+            // Half a kilobyte, of which little is wanted: the parts that are, not the whole.
+            Ok(Output::Event(Event::MediaData(MediaData {
+                data,
+                ref params,
+                time,
+                network_time: arrived,
+                ref seq_range,
+                contiguous,
+                ref ext_vals,
+                ref codec_extra,
+                ..
+            }))) => Ok(match params.spec().codec {
+                Codec::Opus => Turn::Audio {
+                    arrived,
+                    sequence: **seq_range.start(),
+                    // The wire's 32 bits: whoever compares timestamps compares them modulo 2^32.
+                    rtp: time.numer() as u32,
+                    level: ext_vals.audio_level,
+                    opus: data,
+                },
+                codec => match video_codec(codec) {
+                    Some(codec) => Turn::Video {
+                        codec,
+                        sequence: **seq_range.end(),
+                        ticks: time.numer(),
+                        keyframe: is_keyframe(codec_extra),
+                        contiguous,
+                        data,
+                    },
+                    None => Turn::Nothing,
+                },
+            }),
             Ok(Output::Event(event)) => Ok(self.turn(event)),
             Err(error) => Err(fault(&error)),
         }
     }
 
+    /// Takes the datagram that has waited.
+    #[cold]
+    fn take_next(&mut self) -> Result<Turn, PeerFault> {
+        if let Some(Arrival { now, local, remote, payload }) = self.next.take() {
+            self.take(now, local, remote, &payload)?;
+        }
+        Ok(Turn::Nothing)
+    }
+
+    /// What comes now and then, or costs much more than a call.
+    #[inline(never)]
     fn turn(&mut self, event: Event) -> Turn {
         match event {
             Event::Connected => Turn::Connected,
@@ -320,14 +373,17 @@ impl Live {
         opus: &Arc<[u8]>,
         level: Option<i8>,
     ) -> Result<bool, PeerFault> {
-        let Some(mut writer) = self.rtc.writer(mid) else { return Ok(false) };
-        if let Some(level) = level {
-            // RFC 6464: voice activity is left to receivers, who know what is speech to them.
-            writer = writer.audio_level(level, level > -50);
-        }
+        let Some(writer) = self.rtc.writer(mid) else { return Ok(false) };
         let time = MediaTime::new(rtp, Frequency::FORTY_EIGHT_KHZ);
-        writer.write(pt, captured, time, opus.clone()).map_err(|error| fault(&error))?;
-        Ok(true)
+        let written = match level {
+            None => writer.write(pt, captured, time, opus.clone()),
+            Some(level) => {
+                // RFC 6464: voice activity is left to receivers, who know what is speech to them.
+                let writer = writer.audio_level(level, level > -50);
+                writer.write(pt, captured, time, opus.clone())
+            }
+        };
+        written.map(|()| true).map_err(|error| fault(&error))
     }
 
     pub(super) fn write_video(
@@ -396,30 +452,13 @@ fn video_codec(codec: Codec) -> Option<VideoCodec> {
     }
 }
 
-/// What is not inlined gets a copy of the whole.
-#[inline]
-fn media(data: MediaData) -> Turn {
-    let codec = data.params.spec().codec;
-    if codec == Codec::Opus {
-        return Turn::Audio {
-            arrived: data.network_time,
-            sequence: **data.seq_range.start(),
-            // The wire's 32 bits: whoever compares timestamps compares them modulo 2^32.
-            rtp: data.time.numer() as u32,
-            level: data.ext_vals.audio_level,
-            opus: data.data,
-        };
-    }
-    match video_codec(codec) {
-        Some(codec) => Turn::Video {
-            codec,
-            sequence: **data.seq_range.end(),
-            ticks: data.time.numer(),
-            keyframe: data.is_keyframe(),
-            contiguous: data.contiguous,
-            data: data.data,
-        },
-        None => Turn::Nothing,
+/// As the engine tells it of the codecs that are taken.
+const fn is_keyframe(extra: &CodecExtra) -> bool {
+    match extra {
+        CodecExtra::Vp8(vp8) => vp8.is_keyframe,
+        CodecExtra::Vp9(vp9) => vp9.is_keyframe,
+        CodecExtra::H264(h264) => h264.is_keyframe,
+        _ => false,
     }
 }
 

@@ -181,6 +181,7 @@ impl Peer {
         self.queue_media(PeerMedia::Video { sequence, rtp: ticks as u32, contiguous, frame });
     }
 
+    #[inline]
     pub(super) fn queue_media(&mut self, media: PeerMedia) {
         if self.out.media.len() >= MAX_QUEUED {
             self.out.media.pop_front();

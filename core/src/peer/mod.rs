@@ -50,6 +50,8 @@ use channels::Channels;
 pub(crate) use channels::{DataRefused, Prepared};
 pub(crate) use engine::Engine;
 #[cfg(feature = "sim")]
+pub use engine::bare_provider;
+#[cfg(feature = "sim")]
 pub use hostile::hostile_peer;
 use media::Media;
 pub(crate) use media::MediaRefused;
@@ -298,7 +300,15 @@ impl Peer {
 
     /// Lets the engine do what is due. It may name a deadline that has passed, more than once: after a few
     /// turns it has to wait for time to move, so that no driver spins on it.
+    #[inline]
     fn run_due(&mut self, now: Instant) {
+        if self.next.is_some_and(|next| next <= now) {
+            self.run_engine(now);
+        }
+    }
+
+    #[inline(never)]
+    fn run_engine(&mut self, now: Instant) {
         const TURNS: usize = 8;
         for _ in 0..TURNS {
             if self.next.is_none_or(|next| next > now) {
@@ -330,10 +340,20 @@ impl Peer {
         }
     }
 
+    /// Whether [`Peer::poll_transmit`] would give something.
+    pub(crate) fn has_transmits(&self) -> bool {
+        !self.out.transmits.is_empty()
+    }
+
     pub(crate) fn poll_transmit(&mut self) -> Option<Outbound> {
         let outbound = self.out.transmits.pop_front()?;
         self.figures.bytes_out += outbound.payload.len() as u64;
         Some(outbound)
+    }
+
+    /// Whether [`Peer::poll_signal`] or [`Peer::poll_fragment`] would give something.
+    pub(crate) fn has_signals(&self) -> bool {
+        self.described || !self.out.signals.is_empty()
     }
 
     pub(crate) fn poll_signal(&mut self) -> Option<Signal> {

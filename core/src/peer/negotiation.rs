@@ -120,11 +120,17 @@ impl Negotiation {
     /// Keeps what comes over DTLS while the first data section of a live connection has no answer. It is
     /// the SCTP association of whoever has already answered: the engine would take it with the default
     /// limit of message sizes in place of the answer's (docs/upstream.md).
+    #[inline]
     pub(super) fn holds(&mut self, local: SocketAddr, remote: SocketAddr, payload: &[u8]) -> bool {
+        let awaited = self.offered.as_ref().is_some_and(|offered| offered.first_data);
+        awaited && self.hold(local, remote, payload)
+    }
+
+    #[cold]
+    fn hold(&mut self, local: SocketAddr, remote: SocketAddr, payload: &[u8]) -> bool {
         // RFC 7983: the first bytes of DTLS.
         let is_dtls = payload.first().is_some_and(|first| (20..=63).contains(first));
-        let awaited = self.offered.as_ref().is_some_and(|offered| offered.first_data);
-        let holds = is_dtls && awaited && self.held.len() < MAX_HELD;
+        let holds = is_dtls && self.held.len() < MAX_HELD;
         if holds {
             self.held.push(Outbound { local, remote, payload: payload.into() });
         }

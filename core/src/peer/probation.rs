@@ -4,8 +4,6 @@
 //! genuine, and never goes back to the source before (docs/upstream.md). So one datagram that was damaged on its way would
 //! end a peer's audio or video for good.
 
-use std::collections::VecDeque;
-
 /// Sources that are remembered: audio, video and its retransmissions, with room for changes.
 const MAX_KNOWN: usize = 16;
 
@@ -16,7 +14,7 @@ const MAX_DISTANCE: u16 = 100;
 #[derive(Debug, Default)]
 pub(super) struct Sources {
     /// Those that are trusted with the payload types that they came with, the latest first.
-    known: VecDeque<(u32, u8)>,
+    known: Vec<(u32, u8)>,
     /// The first packet of a source that is not.
     held: Option<(Header, Vec<u8>)>,
 }
@@ -81,7 +79,7 @@ impl Sources {
 
     fn trust(&mut self, header: Header) {
         self.known.truncate(MAX_KNOWN - 1);
-        self.known.push_front((header.source, header.payload_type));
+        self.known.insert(0, (header.source, header.payload_type));
     }
 }
 

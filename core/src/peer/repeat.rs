@@ -113,8 +113,10 @@ const fn is_after(a: u32, b: u32) -> bool {
 }
 
 /// One end of a DTLS connection that keeps SCTP's pauses short, and outlives a lost acknowledgement.
-pub(super) struct Repeating {
-    inner: Box<dyn DtlsInstance>,
+///
+/// Generic over what is below it: it is asked several times a packet, and a call through a table would come on top each time.
+pub(super) struct Repeating<D> {
+    inner: D,
     repeats: Repeats,
     /// A time that has passed, for deadlines that are at once.
     born: Instant,
@@ -124,20 +126,20 @@ pub(super) struct Repeating {
     unacknowledged: Option<Instant>,
 }
 
-impl Repeating {
-    pub(super) fn around(inner: Box<dyn DtlsInstance>, now: Instant) -> Box<dyn DtlsInstance> {
+impl<D: DtlsInstance + 'static> Repeating<D> {
+    pub(super) fn around(inner: D, now: Instant) -> Box<dyn DtlsInstance> {
         let repeats = Repeats::default();
         Box::new(Self { inner, repeats, born: now, connected: false, unacknowledged: None })
     }
 }
 
-impl fmt::Debug for Repeating {
+impl<D> fmt::Debug for Repeating<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Repeating")
     }
 }
 
-impl DtlsInstance for Repeating {
+impl<D: DtlsInstance> DtlsInstance for Repeating<D> {
     passed_on!(inner);
 
     fn poll_output<'a>(&mut self, buffer: &'a mut [u8]) -> DtlsOutput<'a> {

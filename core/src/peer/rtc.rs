@@ -118,19 +118,26 @@ fn over<T>() -> Answer<T> {
     Err(PeerFault::Internal("the recording has no more".into()))
 }
 
+/// Keeps what is done for a recording out of the way of those that are not recorded, in the code as well.
+#[cold]
+#[inline(never)]
+fn recorded<T>(ask: impl FnOnce() -> T) -> T {
+    ask()
+}
+
 /// Asks the engine, past the tape where there is one.
 macro_rules! ask {
     ($self:ident, $op:literal, $told:expr, $fallback:expr, |$live:ident| $body:expr) => {{
         match (&$self.tape, &mut $self.live) {
             (None, Some($live)) => $body,
             (None, None) => $fallback,
-            (Some(tape), live) => {
+            (Some(tape), live) => recorded(|| {
                 let told = $told(tape);
                 tape.ask(($op, $self.number), told, $fallback, || match live {
                     Some($live) => $body,
                     None => $fallback,
                 })
-            }
+            }),
         }
     }};
 }
@@ -171,6 +178,7 @@ impl Rtc {
     }
 
     /// A datagram; `false` where it is nothing of WebRTC.
+    #[inline]
     pub(super) fn receive(
         &mut self,
         now: Instant,
@@ -185,6 +193,7 @@ impl Rtc {
         ask!(self, "receive", told, over(), |live| live.receive(now, local, remote, payload))
     }
 
+    #[inline]
     pub(super) fn timeout(&mut self, now: Instant) -> Answer<()> {
         ask!(self, "timeout", |tape: &Tape| json!(tape.nanos(now)), over(), |live| live
             .timeout(now))
@@ -195,7 +204,7 @@ impl Rtc {
     }
 
     /// The next output, until it rests.
-    #[inline]
+    #[inline(always)]
     pub(super) fn poll(&mut self) -> Answer<Turn> {
         match (&self.tape, &mut self.live) {
             (None, Some(live)) => live.poll(),
@@ -204,6 +213,7 @@ impl Rtc {
         }
     }
 
+    #[cold]
     fn poll_recorded(&mut self) -> Answer<Turn> {
         let Some(tape) = self.tape.clone() else { return over() };
         if self.live.is_some() {

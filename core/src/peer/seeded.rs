@@ -14,7 +14,7 @@ use str0m::crypto::dtls::{DtlsInstance, DtlsProvider};
 use str0m::crypto::{CryptoError, from_feature_flags};
 use x25519_dalek::{PublicKey, StaticSecret};
 
-use super::engine::instance;
+use super::engine::{Instance, instance};
 use super::repeat::Repeating;
 
 /// How many seeds the connections share: a configuration per seed is kept, since it takes some milliseconds
@@ -42,7 +42,7 @@ impl SeededDtls {
         now: Instant,
         version: DtlsVersion,
         mtu: Option<usize>,
-    ) -> Result<Box<dyn DtlsInstance>, CryptoError> {
+    ) -> Result<Instance, CryptoError> {
         let config = self.config(mtu, fastrand::u64(0..SEEDS))?;
         Ok(instance(config, certificate, now, version))
     }

@@ -14,7 +14,7 @@ use str0m::crypto::{AeadAes128GcmCipher, AeadAes256GcmCipher, CryptoError, SrtpP
 use str0m::crypto::{CryptoProvider, from_feature_flags};
 use str0m::crypto::{SupportedAeadAes128Gcm, SupportedAeadAes256Gcm, SupportedAes128CmSha1_80};
 
-use super::engine::passed_on;
+use super::engine::{Instance, passed_on};
 use super::repeat::Repeating;
 use super::seeded::SEEDED;
 
@@ -172,14 +172,14 @@ impl DtlsProvider for Tapped {
     ) -> Result<Box<dyn DtlsInstance>, CryptoError> {
         let inner = SEEDED.bare(certificate, now, version, mtu)?;
         // Whoever repeats packets does it in front of the tap, which is to know of all records.
-        Ok(Repeating::around(Box::new(TappedDtls { inner, pending: VecDeque::new() }), now))
+        Ok(Repeating::around(TappedDtls { inner, pending: VecDeque::new() }, now))
     }
 }
 
 /// One end of a DTLS connection behind the tap.
 #[derive(Debug)]
 struct TappedDtls {
-    inner: Box<dyn DtlsInstance>,
+    inner: Instance,
     /// Data that was handed over, and whose record has not come out.
     pending: VecDeque<Vec<u8>>,
 }

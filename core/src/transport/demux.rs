@@ -75,6 +75,11 @@ impl Demux {
         }
     }
 
+    /// Whether any address is that of several connections.
+    pub(super) fn shares(&self) -> bool {
+        !self.shared.is_empty()
+    }
+
     /// The further connections that the datagram may belong to: hardly ever any.
     pub(super) fn sharers(
         &self,
@@ -82,7 +87,7 @@ impl Demux {
         remote: SocketAddr,
         payload: &[u8],
     ) -> Option<&[Slot]> {
-        if self.shared.is_empty() || classify(payload) != Kind::Other {
+        if !self.shares() || classify(payload) != Kind::Other {
             return None;
         }
         self.shared.get(&(socket, remote)).map(Vec::as_slice)
@@ -198,6 +203,7 @@ fn transaction(payload: &[u8]) -> Option<Transaction> {
     payload.get(8..20)?.try_into().ok()
 }
 
+#[inline]
 fn classify(payload: &[u8]) -> Kind<'_> {
     const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
     let &[first, ..] = payload else { return Kind::Other };

@@ -34,12 +34,15 @@ impl Transport {
             return;
         };
         self.deliver(now, slot, local, remote, payload);
-        let sharers = self.demux.sharers(socket, remote, payload).map(<[Slot]>::to_vec);
-        for slot in sharers.into_iter().flatten() {
-            self.deliver(now, slot, local, remote, payload);
+        if self.demux.shares() {
+            let sharers = self.demux.sharers(socket, remote, payload).map(<[Slot]>::to_vec);
+            for slot in sharers.into_iter().flatten() {
+                self.deliver(now, slot, local, remote, payload);
+            }
         }
     }
 
+    #[inline]
     fn deliver(
         &mut self,
         now: Instant,

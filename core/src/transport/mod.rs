@@ -53,7 +53,7 @@ use queue::Queues;
 use sockets::Sockets;
 
 #[cfg(feature = "sim")]
-pub use crate::peer::{BareEnd, hostile_peer};
+pub use crate::peer::{BareEnd, bare_provider, hostile_peer};
 pub use event::{AudioData, AudioFrame, CaptureTime, ClosedBy, Event, Media, Outcome, VideoTiming};
 #[cfg(any(test, feature = "sim"))]
 pub use hostile::hostile_demux;

@@ -188,17 +188,13 @@ impl Connection {
         Deadline::consider(&mut earliest, self.restart_at, "ICE restart");
         Deadline::consider(&mut earliest, self.playout_at, "playout");
         Deadline::consider(&mut earliest, self.keyframes.ask_at, "keyframe");
-        Deadline::consider(
-            &mut earliest,
-            self.connected_at.map(|_| self.sample.at + SAMPLE_INTERVAL),
-            "figures",
-        );
+        Deadline::consider(&mut earliest, self.connected_at.and(Some(self.sample.next)), "figures");
         earliest
     }
 
     /// Measures the rates of the last interval, when one is over.
     pub(super) fn measure(&mut self, now: Instant, unix: Duration) {
-        if now >= self.sample.at + SAMPLE_INTERVAL {
+        if now >= self.sample.next {
             let figures = self.peer.figures();
             self.sample.take(now, figures);
             self.reception.measure(now, unix, figures.rtt);
@@ -324,6 +320,8 @@ impl Keyframes {
 #[derive(Debug)]
 struct Sample {
     at: Instant,
+    /// When the next one is due: kept, since every packet asks.
+    next: Instant,
     bytes: (u64, u64),
     audio: (u64, u64),
     kbps: (f64, f64),
@@ -332,7 +330,8 @@ struct Sample {
 
 impl Sample {
     fn new(now: Instant) -> Self {
-        Self { at: now, bytes: (0, 0), audio: (0, 0), kbps: (0.0, 0.0), loss: 0.0 }
+        let next = now + SAMPLE_INTERVAL;
+        Self { at: now, next, bytes: (0, 0), audio: (0, 0), kbps: (0.0, 0.0), loss: 0.0 }
     }
 
     fn take(&mut self, now: Instant, figures: &PeerFigures) {
@@ -345,6 +344,7 @@ impl Sample {
         self.bytes = (figures.bytes_in, figures.bytes_out);
         self.audio = (figures.audio_packets_in, figures.audio_packets_lost);
         self.at = now;
+        self.next = now + SAMPLE_INTERVAL;
     }
 }
 

@@ -27,8 +27,12 @@ impl Transport {
         let Some(mut connection) = remote.connection.take() else {
             return self.remotes.update(slot);
         };
-        self.send_out(slot, &mut connection);
-        self.signal(now, slot, &mut connection);
+        if connection.peer.has_transmits() {
+            self.send_out(slot, &mut connection);
+        }
+        if connection.peer.has_signals() {
+            self.signal(now, slot, &mut connection);
+        }
         while let Some(media) = connection.peer.poll_media() {
             self.take_media(now, slot, &mut connection, media);
         }
@@ -78,6 +82,7 @@ impl Transport {
         }
     }
 
+    #[cold]
     fn signal(&mut self, now: Instant, slot: Slot, connection: &mut Connection) {
         let mut any = false;
         while let Some(signal) = connection.peer.poll_signal() {
@@ -103,6 +108,7 @@ impl Transport {
         }
     }
 
+    #[inline(never)]
     fn take_media(
         &mut self,
         now: Instant,
@@ -141,6 +147,7 @@ impl Transport {
         }
     }
 
+    #[inline(never)]
     fn play_out(&mut self, now: Instant, slot: Slot, connection: &mut Connection) {
         while let Some(frame) = connection.reception.poll_audio(now) {
             if let Some(remote) = self.remotes.get(slot) {
@@ -161,6 +168,7 @@ impl Transport {
         }
     }
 
+    #[inline(never)]
     fn on_peer_event(
         &mut self,
         now: Instant,
