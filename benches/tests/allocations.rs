@@ -26,8 +26,9 @@ fn no_allocation_of_ours_per_packet_and_an_idle_connection_is_small() {
     for side in [Side::Tokio, Side::Smol] {
         let found = driver(side, 4_000);
         assert!(found.machines >= 4_000, "the echo machine allocates what it sends: {found:?}");
-        // smol's reactor has a vector for whom it wakes, each time; the driver polls at most as often.
-        assert!(found.ours <= found.polls, "allocations of the driver on {side:?}: {found:?}");
+        // None on tokio. smol's reactor makes a vector for whom it wakes and splits its map of timers, each time that it
+        // looks; whatever is made for each datagram would be more.
+        assert!(found.ours <= 3 * found.polls, "allocations of the driver on {side:?}: {found:?}");
     }
     let engine = engine_connection();
     let ours = connection(2, 5);
