@@ -77,10 +77,20 @@ pub fn callback(packets: u64) -> u64 {
     after - before
 }
 
-/// Allocations of a driver on tokio for so many datagrams in and out, and those of the machine in it, one a
-/// datagram that it sends. Larger bursts than those that count warm up.
-pub fn driver(datagrams: usize) -> (u64, u64) {
-    let echo = Echo::start(Side::Tokio);
+/// What a driver took for a number of datagrams in and out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Driven {
+    /// Allocations of the process, without those of the machine.
+    pub ours: u64,
+    /// Those of the machine, one a datagram that it sends.
+    pub machines: u64,
+    /// How often the driver was polled, on smol alone.
+    pub polls: u64,
+}
+
+/// Counts the allocations of a driver for so many datagrams. Larger bursts than those that count warm up.
+pub fn driver(side: Side, datagrams: usize) -> Driven {
+    let echo = Echo::start(side);
     let mut loads: Vec<_> = [(1, 12, 80), (1, 12, 1200), (12, 1, 80)]
         .map(|(places, burst, size)| Load::new(places, burst, size, false))
         .into_iter()
@@ -92,10 +102,12 @@ pub fn driver(datagrams: usize) -> (u64, u64) {
         }
     };
     run(100);
-    let (before, sent) = (dhat::HeapStats::get().total_blocks, echo.sent());
+    let (before, sent, polls) = (dhat::HeapStats::get().total_blocks, echo.sent(), echo.polls());
     run(datagrams.div_ceil(4 * 12));
-    let (after, machines) = (dhat::HeapStats::get().total_blocks, echo.sent() - sent);
-    ((after - before).saturating_sub(machines), machines)
+    let after = dhat::HeapStats::get().total_blocks;
+    let machines = echo.sent() - sent;
+    let ours = (after - before).saturating_sub(machines);
+    Driven { ours, machines, polls: echo.polls() - polls }
 }
 
 fn live() -> usize {

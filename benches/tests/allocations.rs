@@ -1,6 +1,7 @@
 //! What our layer allocates: nothing per packet, and little per connection. One test, since the allocator's
 //! counts are those of the whole process.
 
+use rtcmesh_benches::driver::Side;
 use rtcmesh_benches::frames::Kind;
 use rtcmesh_benches::memory::{
     CONNECTION_GOAL, callback, connection, driver, engine_connection, per_packet, sync_manager,
@@ -22,9 +23,13 @@ fn no_allocation_of_ours_per_packet_and_an_idle_connection_is_small() {
     }
     assert_eq!(sync_manager(5_000), 0, "allocations of the sync manager in 100 s");
     assert_eq!(callback(1_000), 0, "allocations of an audio callback in 20 s");
-    let (ours, machines) = driver(4_000);
-    assert!(machines >= 4_000, "the echo machine allocates what it sends: {machines}");
-    assert_eq!(ours, 0, "allocations of the driver for {machines} datagrams");
+    for side in [Side::Tokio, Side::Smol] {
+        let found = driver(side, 4_000);
+        assert!(found.machines >= 4_000, "the echo machine allocates what it sends: {found:?}");
+        // None on tokio. smol's reactor makes a vector for whom it wakes and splits its map of timers, each time that it
+        // looks; whatever is made for each datagram would be more.
+        assert!(found.ours <= 3 * found.polls, "allocations of the driver on {side:?}: {found:?}");
+    }
     let engine = engine_connection();
     let ours = connection(2, 5);
     assert!(engine > 10 * 1024 && ours > engine / 2, "{engine} and {ours} bytes were found");

@@ -122,7 +122,8 @@ impl Runtime for SmolRuntime {
 
     fn bind_udp(&self, addr: SocketAddr) -> io::Result<SmolUdp> {
         let io = Async::new_nonblocking(sockets::udp(addr)?)?;
-        Ok(SmolUdp { io, offload: SegmentOffload::new(addr.ip()) })
+        let offload = SegmentOffload::new(addr.ip());
+        Ok(SmolUdp { io, offload, reading: Blocked::default(), writing: Blocked::default() })
     }
 
     fn connect_tcp(
@@ -133,7 +134,8 @@ impl Runtime for SmolRuntime {
     }
 
     fn listen_tcp(&self, addr: SocketAddr) -> io::Result<SmolListener> {
-        Ok(SmolListener(Async::new_nonblocking(sockets::listener(addr)?)?))
+        let io = Async::new_nonblocking(sockets::listener(addr)?)?;
+        Ok(SmolListener(io, Blocked::default()))
     }
 
     fn resolve(
@@ -145,17 +147,29 @@ impl Runtime for SmolRuntime {
     }
 }
 
-/// Calls `operation` until it does not say that it would block. Trying comes before waiting: mostly there is
-/// something to read, and room to write.
-fn poll_io<T>(
-    mut operation: impl FnMut() -> io::Result<T>,
-    mut wait: impl FnMut() -> Poll<io::Result<()>>,
-) -> Poll<io::Result<T>> {
-    loop {
-        match operation() {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => ready!(wait())?,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            result => return Poll::Ready(result),
+/// Whether the last attempt would have blocked, and the reactor has not said since that it is over. It spares a call
+/// of the system each time that a task looks after something else.
+#[derive(Debug, Default)]
+struct Blocked(bool);
+
+impl Blocked {
+    /// Calls `operation` until it does not say that it would block. Trying comes before waiting: mostly there is
+    /// something to read, and room to write.
+    fn poll<T>(
+        &mut self,
+        mut operation: impl FnMut() -> io::Result<T>,
+        mut wait: impl FnMut() -> Poll<io::Result<()>>,
+    ) -> Poll<io::Result<T>> {
+        loop {
+            if self.0 {
+                ready!(wait())?;
+                self.0 = false;
+            }
+            match operation() {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.0 = true,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                result => return Poll::Ready(result),
+            }
         }
     }
 }
@@ -165,6 +179,8 @@ fn poll_io<T>(
 pub struct SmolUdp {
     io: Async<net::UdpSocket>,
     offload: SegmentOffload,
+    reading: Blocked,
+    writing: Blocked,
 }
 
 impl UdpSocket for SmolUdp {
@@ -173,8 +189,8 @@ impl UdpSocket for SmolUdp {
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<(usize, SocketAddr)>> {
-        let Self { io, .. } = self;
-        poll_io(|| io.get_ref().recv_from(buffer), || io.poll_readable(cx))
+        let Self { io, reading, .. } = self;
+        reading.poll(|| io.get_ref().recv_from(buffer), || io.poll_readable(cx))
     }
 
     fn poll_send(
@@ -183,8 +199,8 @@ impl UdpSocket for SmolUdp {
         remote: SocketAddr,
         payload: &[u8],
     ) -> Poll<io::Result<()>> {
-        let Self { io, .. } = self;
-        poll_io(|| io.get_ref().send_to(payload, remote), || io.poll_writable(cx)).map_ok(drop)
+        let Self { io, writing, .. } = self;
+        writing.poll(|| io.get_ref().send_to(payload, remote), || io.poll_writable(cx)).map_ok(drop)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -202,9 +218,9 @@ impl UdpSocket for SmolUdp {
         segment: usize,
         payload: &[u8],
     ) -> Poll<io::Result<()>> {
-        let Self { io, offload } = self;
+        let Self { io, offload, writing, .. } = self;
         let send = || offload.send(io.get_ref(), remote, segment, payload);
-        poll_io(send, || io.poll_writable(cx))
+        writing.poll(send, || io.poll_writable(cx))
     }
 
     fn coalesce(&mut self) -> bool {
@@ -216,49 +232,53 @@ impl UdpSocket for SmolUdp {
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<Received>> {
-        let Self { io, offload } = self;
-        poll_io(|| offload.receive(io.get_ref(), buffer), || io.poll_readable(cx))
+        let Self { io, offload, reading, .. } = self;
+        reading.poll(|| offload.receive(io.get_ref(), buffer), || io.poll_readable(cx))
     }
 }
 
 /// smol's TCP connection.
 #[derive(Debug)]
-pub struct SmolTcp(Async<net::TcpStream>);
+pub struct SmolTcp {
+    io: Async<net::TcpStream>,
+    reading: Blocked,
+    writing: Blocked,
+}
 
 impl SmolTcp {
-    fn new(stream: Async<net::TcpStream>) -> Self {
+    fn new(io: Async<net::TcpStream>) -> Self {
         // It fails only on a connection that is broken already: the next read tells that better.
-        let _ = stream.get_ref().set_nodelay(true);
-        Self(stream)
+        let _ = io.get_ref().set_nodelay(true);
+        Self { io, reading: Blocked::default(), writing: Blocked::default() }
     }
 }
 
 impl TcpStream for SmolTcp {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        let Self(stream) = self;
-        poll_io(|| stream.get_ref().read(buffer), || stream.poll_readable(cx))
+        let Self { io, reading, .. } = self;
+        reading.poll(|| io.get_ref().read(buffer), || io.poll_readable(cx))
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let Self(stream) = self;
-        poll_io(|| stream.get_ref().write(bytes), || stream.poll_writable(cx))
+        let Self { io, writing, .. } = self;
+        writing.poll(|| io.get_ref().write(bytes), || io.poll_writable(cx))
     }
 
     fn poll_close(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.0.get_ref().shutdown(Shutdown::Write))
+        Poll::Ready(self.io.get_ref().shutdown(Shutdown::Write))
     }
 }
 
 /// smol's TCP listener.
 #[derive(Debug)]
-pub struct SmolListener(Async<net::TcpListener>);
+pub struct SmolListener(Async<net::TcpListener>, Blocked);
 
 impl TcpListener for SmolListener {
     type Stream = SmolTcp;
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(SmolTcp, SocketAddr)>> {
-        let Self(listener) = self;
-        let accepted = poll_io(|| listener.get_ref().accept(), || listener.poll_readable(cx));
+        let Self(io, accepting) = self;
+        let accepted = accepting.poll(|| io.get_ref().accept(), || io.poll_readable(cx));
         let (stream, remote) = ready!(accepted)?;
         Poll::Ready(Ok((SmolTcp::new(Async::new(stream)?), remote)))
     }

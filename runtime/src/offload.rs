@@ -69,15 +69,23 @@ impl SegmentOffload {
 
     /// Lets the system coalesce what `socket` receives, for good: it is to be read by
     /// [`receive`](Self::receive) alone from now on. `false`: it cannot, and nothing has changed.
+    ///
+    /// quinn-udp also has such a socket probe for the path's MTU, for QUIC: what is too long for the path is dropped there
+    /// (`IP_PMTUDISC_PROBE`, ip(7)). WebRTC sends no such probes, so that is as before afterwards: a path over a tunnel
+    /// gets fragments. What stays is `IPV6_DONTFRAG`, which concerns only datagrams above 1,232 bytes: each IPv6 path
+    /// takes up to those (RFC 8200, section 5), and the engine packs for 1,150. On Windows datagrams of such a socket
+    /// are never split.
     pub fn coalesce(&mut self, socket: &impl AsSystemSocket) -> bool {
         if self.state().is_none_or(|state| state.gro_segments() <= 1) {
             return false;
         }
         // It succeeded on a socket of the same kind. Where it fails here, it may have come as far as the
         // option that matters: `receive` takes both.
+        let discovery = path_mtu::Discovery::of(socket);
         if let Err(error) = UdpSocketState::new(socket.into()) {
             tracing::debug!(%error, "a UDP socket that could not be set up wholly");
         }
+        discovery.restore(socket);
         true
     }
 
@@ -118,6 +126,56 @@ impl SegmentOffload {
     }
 }
 
+/// Whether the system keeps to the path's MTU, and splits what is longer.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod path_mtu {
+    use std::io;
+    use std::os::fd::AsFd;
+
+    use rustix::net::sockopt::{
+        Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, ip_mtu_discover, ipv6_mtu_discover,
+        set_ip_mtu_discover, set_ipv6_mtu_discover,
+    };
+
+    /// Of both families: a socket of IPv6 has the options of IPv4 too.
+    #[derive(Debug, PartialEq)]
+    pub(super) struct Discovery {
+        v4: Option<Ipv4PathMtuDiscovery>,
+        v6: Option<Ipv6PathMtuDiscovery>,
+    }
+
+    impl Discovery {
+        /// That of a socket now.
+        pub(super) fn of(socket: &impl AsFd) -> Self {
+            Self { v4: ip_mtu_discover(socket).ok(), v6: ipv6_mtu_discover(socket).ok() }
+        }
+
+        /// Gives it back to the socket.
+        pub(super) fn restore(self, socket: &impl AsFd) {
+            let v4 = self.v4.map_or(Ok(()), |value| set_ip_mtu_discover(socket, value));
+            let v6 = self.v6.map_or(Ok(()), |value| set_ipv6_mtu_discover(socket, value));
+            if let Err(error) = v4.and(v6) {
+                let error = io::Error::from(error);
+                tracing::debug!(%error, "a UDP socket that does not split datagrams");
+            }
+        }
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+mod path_mtu {
+    /// Elsewhere it stays as it becomes.
+    pub(super) struct Discovery;
+
+    impl Discovery {
+        pub(super) fn of<S>(_: &S) -> Self {
+            Self
+        }
+
+        pub(super) fn restore<S>(self, _: &S) {}
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::env::consts::OS;
@@ -149,6 +207,18 @@ mod tests {
             let (length, remote) = far.recv_from(&mut buffer).unwrap();
             assert_eq!(remote, near.local_addr().unwrap());
             assert!(buffer[..length] == datagram, "datagram {}", datagram[0]);
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_socket_that_coalesces_still_splits_what_is_too_long_for_the_path() {
+        for address in [LOOPBACK, std::net::Ipv6Addr::LOCALHOST.into()] {
+            // Not every machine has IPv6.
+            let Ok(socket) = UdpSocket::bind((address, 0)) else { continue };
+            let before = path_mtu::Discovery::of(&socket);
+            assert!(SegmentOffload::new(address).coalesce(&socket), "{address}");
+            assert_eq!(path_mtu::Discovery::of(&socket), before, "{address}");
         }
     }
 

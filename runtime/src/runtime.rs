@@ -1,7 +1,7 @@
 //! What the driver asks of an async runtime: sockets, a timer, a place to run tasks.
 //!
 //! Packets pass through `poll_*` methods, so that one task can own many sockets without an allocation
-//! per wait. Each socket is polled by one task at a time: an implementation needs to remember one
+//! per wait. Each socket is polled for one task at a time, from any thread: an implementation needs to remember one
 //! waker for reading and one for writing, the latest of each.
 
 use std::future::{Future, poll_fn};

@@ -1,96 +1,152 @@
 //! Prints what the adapters cost beside a bare loop over a socket of the same runtime.
 //!
-//! `--rounds N`: rounds of each load, both sides in turns (default 60). `--seconds N`: of talk, a round
-//! (default 3). `--json`: one object.
+//! `--repetitions N`: of everything, each in new processes (default 11). `--rounds N`: rounds of each load in each of
+//! them (default 10). `--spread`: on all processors. `--seconds N`: of talk, a round (default 2). `--json`: one object.
 #![allow(clippy::print_stdout)]
 
+use std::env;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rtcmesh_benches::arguments::Arguments;
 use rtcmesh_benches::driver::{Echo, Load, Side, cpu_of_others};
-use rtcmesh_benches::measure::{Comparison, median};
+use rtcmesh_benches::measure::{median, quantile};
 use rtcmesh_benches::mesh::Mesh;
 use rtcmesh_benches::talk::{bare_talk, talk};
 use rtcmesh_core::transport::Transport;
 use serde_json::{Map, Value, json};
 
-/// Datagrams of one side in a round.
+/// Datagrams of a round.
 const ROUND: usize = 1_000;
+/// Talks of the two sides.
+const TALKS: usize = 9;
 /// CPU per datagram, over the bare loop's.
 const GOAL: f64 = 1.25;
 /// Delay of an audio frame, over that between bare sockets: medians.
 const DELAY_GOAL: f64 = 2.0;
 
-fn main() {
-    let arguments = Arguments::of_process();
-    let json = arguments.has("--json");
-    let rounds = arguments.number("--rounds").unwrap_or(60);
-    let loads = [
+fn loads() -> [(&'static str, Load); 4] {
+    [
         ("one datagram of 80 B at a time", Load::new(1, 1, 80, false)),
         ("80 B from each of ten", Load::new(10, 1, 80, false)),
         ("10 x 1200 B from one", Load::new(1, 10, 1200, false)),
         ("10 x 1200 B from one by GSO", Load::new(1, 10, 1200, true)),
-    ];
+    ]
+}
+
+fn main() {
+    let arguments = Arguments::of_process();
+    let rounds = arguments.number("--rounds").unwrap_or(10);
+    if let Some(side) = arguments.text("--side") {
+        let side = Side::named(side).expect("the name of a side");
+        return println!("{}", alone(side, rounds));
+    }
+    let json = arguments.has("--json");
+    let repetitions = arguments.number("--repetitions").unwrap_or(11);
     let mut report = Map::new();
-    if !json {
-        println!(
-            "CPU per datagram of the adapter and of a bare loop, ns; datagrams per second of both"
-        );
+    if repetitions > 0 {
+        processor(&mut report, repetitions, rounds, arguments.has("--spread"), json);
     }
-    let runtimes = [("tokio", Side::Tokio, Side::BareTokio), ("smol", Side::Smol, Side::BareSmol)];
-    let echoes = runtimes.map(|(name, ours, bare)| (name, Echo::start(ours), Echo::start(bare)));
-    for (name, mut load) in loads {
-        for (runtime, ours, bare) in &echoes {
-            let found = side_by_side(&mut load, ours, bare, rounds);
-            if !json {
-                let at = |name: &str| found[name].as_f64().unwrap_or(f64::NAN);
-                println!(
-                    "{runtime:6}{name:32}{:8.0}{:8.0}  ratio {:.2} (goal {GOAL}){:9.0}{:9.0}",
-                    at("adapter_ns"),
-                    at("bare_ns"),
-                    at("ratio"),
-                    at("adapter_per_second"),
-                    at("bare_per_second"),
-                );
-            }
-            report.insert(format!("{runtime}: {name}"), found);
-        }
+    let seconds = Duration::from_secs(arguments.number("--seconds").unwrap_or(2) as u64);
+    if !seconds.is_zero() {
+        report.insert("audio delay".into(), delays(seconds, json));
     }
-    let seconds = Duration::from_secs(arguments.number("--seconds").unwrap_or(3) as u64);
-    report.insert("audio delay".into(), delays(seconds, json));
     if json {
         println!("{}", Value::Object(report));
     }
 }
 
-/// One load for two echoes, in turns.
-fn side_by_side(load: &mut Load, ours: &Echo, bare: &Echo, rounds: usize) -> Value {
-    let (mut cpu, mut wall) = (Comparison::default(), Comparison::default());
-    let bursts = ROUND / load.datagrams();
-    for round in 0..=rounds {
-        let mut run = |echo: &Echo| {
+/// The medians of one side's rounds, in nanoseconds a datagram: of CPU and of time, load by load.
+fn alone(side: Side, rounds: usize) -> Value {
+    let echo = Echo::start(side);
+    let found = loads().map(|(_, mut load)| {
+        let bursts = ROUND / load.datagrams();
+        let (mut cpu, mut wall) = (Vec::new(), Vec::new());
+        for round in 0..=rounds {
             let (before, start) = (cpu_of_others(), Instant::now());
-            (0..bursts).for_each(|_| load.burst(echo));
-            let took = start.elapsed();
-            (cpu_of_others() - before, took)
-        };
-        let (ours, bare) = if round % 2 == 0 {
-            let ours = run(ours);
-            (ours, run(bare))
-        } else {
-            let bare = run(bare);
-            (run(ours), bare)
-        };
-        // The first round warms up.
-        if round > 0 {
-            cpu.add(ours.0, bare.0, ROUND);
-            wall.add(ours.1, bare.1, ROUND);
+            (0..bursts).for_each(|_| load.burst(&echo));
+            let (took, spent) = (start.elapsed(), cpu_of_others() - before);
+            // The first round warms up.
+            if round > 0 {
+                cpu.push(spent.as_nanos() as f64 / ROUND as f64);
+                wall.push(took.as_nanos() as f64 / ROUND as f64);
+            }
+        }
+        json!([median(cpu.into_iter()), median(wall.into_iter())])
+    });
+    json!(found)
+}
+
+/// What [`alone`] finds in a process of its own, on one processor unless it is `spread`. There who is woken does not
+/// interrupt (`SCHED_BATCH`): otherwise the next datagram is there before a bare loop looks for it, and it never waits.
+fn in_a_process(side: Side, rounds: usize, spread: bool) -> Vec<(f64, f64)> {
+    let this = env::current_exe().expect("this program");
+    let mut command = Command::new(if spread { this.as_os_str() } else { "chrt".as_ref() });
+    if !spread {
+        command.args(["--batch", "0", "taskset", "--cpu-list", "0"]).arg(&this);
+    }
+    let output = command.args(["--side", side.name(), "--rounds", &rounds.to_string()]).output();
+    let output = output.expect("chrt and taskset, of util-linux; without them there is --spread");
+    serde_json::from_slice(&output.stdout).expect("figures of all loads")
+}
+
+/// All loads for both sides of both adapters, in turns.
+fn processor(
+    report: &mut Map<String, Value>,
+    repetitions: usize,
+    rounds: usize,
+    spread: bool,
+    json: bool,
+) {
+    let runtimes = [[Side::Tokio, Side::BareTokio], [Side::Smol, Side::BareSmol]];
+    // By runtime, repetition, side and load.
+    let mut found = runtimes.map(|_| Vec::new());
+    for repetition in 0..repetitions {
+        for (sides, found) in runtimes.iter().zip(&mut found) {
+            let run = |side: usize| in_a_process(sides[side], rounds, spread);
+            // Who begins alternates.
+            let first = repetition % 2;
+            let (one, other) = (run(first), run(1 - first));
+            found.push(if first == 0 { [one, other] } else { [other, one] });
         }
     }
-    json!({
-        "adapter_ns": cpu.ours(), "bare_ns": cpu.other(), "ratio": cpu.ratio(), "goal": GOAL,
-        "adapter_per_second": 1e9 / wall.ours(), "bare_per_second": 1e9 / wall.other(),
-    })
+    if !json {
+        println!(
+            "CPU per datagram of the adapter and of a bare loop, ns: the medians of {repetitions} pairs of \
+             processes, and the first and third quartile of the ratio; datagrams per second of both"
+        );
+    }
+    for (load, (name, _)) in loads().iter().enumerate() {
+        for (sides, found) in runtimes.iter().zip(&found) {
+            let of = |side: usize, pick: fn(&(f64, f64)) -> f64| {
+                median(found.iter().map(|pair| pick(&pair[side][load])))
+            };
+            let ratio = |share| {
+                let ratios = found.iter().map(|[ours, bare]| ours[load].0 / bare[load].0);
+                quantile(ratios, share)
+            };
+            let (ours, bare) = (of(0, |found| found.0), of(1, |found| found.0));
+            let per_second = [0, 1].map(|side| 1e9 / of(side, |found| found.1));
+            let runtime = sides[0].name();
+            if !json {
+                println!(
+                    "{runtime:6}{name:32}{ours:8.0}{bare:8.0}  ratio {:.2} ({:.2} to {:.2}; goal {GOAL})\
+                     {:9.0}{:9.0}",
+                    ratio(0.5),
+                    ratio(0.25),
+                    ratio(0.75),
+                    per_second[0],
+                    per_second[1],
+                );
+            }
+            let figures = json!({
+                "adapter_ns": ours, "bare_ns": bare, "ratio": ratio(0.5), "goal": GOAL,
+                "ratio_quartiles": [ratio(0.25), ratio(0.75)],
+                "adapter_per_second": per_second[0], "bare_per_second": per_second[1],
+            });
+            report.insert(format!("{runtime}: {name}"), figures);
+        }
+    }
 }
 
 /// The delay of audio frames between two meshes on loopback, and between two bare sockets, in turns.
@@ -104,7 +160,7 @@ fn delays(seconds: Duration, json: bool) -> Value {
     let (mut ours, mut bare) = (Vec::new(), Vec::new());
     runtime.block_on(async {
         let (mut mesh, _) = Mesh::connect(2).await;
-        for _ in 0..5 {
+        for _ in 0..TALKS {
             ours.push(talk(&mut mesh, seconds).await.delay_us);
             bare.push(bare_talk(seconds).await);
         }
@@ -112,19 +168,24 @@ fn delays(seconds: Duration, json: bool) -> Value {
     });
     let p50 = |of: &[(f64, f64)]| median(of.iter().map(|delay| delay.0));
     let p95 = |of: &[(f64, f64)]| median(of.iter().map(|delay| delay.1));
-    let ratio = median(ours.iter().zip(&bare).map(|(ours, bare)| ours.0 / bare.0));
+    let ratios = ours.iter().zip(&bare).map(|(ours, bare)| ours.0 / bare.0);
+    let ratio = |share| quantile(ratios.clone(), share);
     if !json {
         println!(
-            "an audio frame through two adapters, us: p50 {:.0}, bare sockets {:.0}, ratio {ratio:.2} \
-             (goal {DELAY_GOAL}); p95 {:.0}, {:.0}",
+            "an audio frame through two adapters, us: p50 {:.0}, bare sockets {:.0}, ratio {:.2} \
+             ({:.2} to {:.2}; goal {DELAY_GOAL}); p95 {:.0}, {:.0}",
             p50(&ours),
             p50(&bare),
+            ratio(0.5),
+            ratio(0.25),
+            ratio(0.75),
             p95(&ours),
             p95(&bare),
         );
     }
     json!({
-        "p50_us": p50(&ours), "bare_p50_us": p50(&bare), "ratio": ratio, "goal": DELAY_GOAL,
+        "p50_us": p50(&ours), "bare_p50_us": p50(&bare), "ratio": ratio(0.5), "goal": DELAY_GOAL,
+        "ratio_quartiles": [ratio(0.25), ratio(0.75)],
         "p95_us": p95(&ours), "bare_p95_us": p95(&bare),
     })
 }

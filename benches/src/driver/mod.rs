@@ -4,6 +4,7 @@
 mod machine;
 
 use std::fs;
+use std::future::poll_fn;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -33,12 +34,31 @@ pub enum Side {
     BareSmol,
 }
 
+impl Side {
+    /// Its name on a command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tokio => "tokio",
+            Self::BareTokio => "bare-tokio",
+            Self::Smol => "smol",
+            Self::BareSmol => "bare-smol",
+        }
+    }
+
+    /// The one of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        let all = [Self::Tokio, Self::BareTokio, Self::Smol, Self::BareSmol];
+        all.into_iter().find(|side| side.name() == name)
+    }
+}
+
 /// One that gives back each datagram, on a thread and a single-threaded runtime of its own. It lives as long as
 /// the process.
 #[derive(Debug)]
 pub struct Echo {
     addr: SocketAddr,
     sent: Arc<AtomicU64>,
+    polls: Arc<AtomicU64>,
 }
 
 impl Echo {
@@ -49,7 +69,8 @@ impl Echo {
     pub fn start(side: Side) -> Self {
         let (tell, told) = mpsc::channel();
         let sent = Arc::new(AtomicU64::new(0));
-        let counter = sent.clone();
+        let polls = Arc::new(AtomicU64::new(0));
+        let (counter, polled) = (sent.clone(), polls.clone());
         thread::spawn(move || {
             let started = move |addr| {
                 let _ = tell.send(addr);
@@ -72,19 +93,31 @@ impl Echo {
                         if side == Side::BareSmol {
                             return executor.spawn(bare_smol(started)).await;
                         }
-                        let runtime = SmolRuntime::spawning(|task| executor.spawn(task).detach());
+                        let runtime = SmolRuntime::spawning(move |mut task| {
+                            let polled = polled.clone();
+                            let counted = poll_fn(move |cx| {
+                                polled.fetch_add(1, Ordering::Relaxed);
+                                task.as_mut().poll(cx)
+                            });
+                            executor.spawn(counted).detach();
+                        });
                         adapter(runtime, started, counter).await;
                     }));
                 }
             }
         });
         let addr = told.recv_timeout(LIMIT).expect("the echo starts");
-        Self { addr, sent }
+        Self { addr, sent, polls }
     }
 
     /// How many datagrams its machine has sent; the bare loop does not count.
     pub fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
+    }
+
+    /// How often its driver was polled, on smol alone.
+    pub fn polls(&self) -> u64 {
+        self.polls.load(Ordering::Relaxed)
     }
 }
 

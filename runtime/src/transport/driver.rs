@@ -2,28 +2,23 @@
 //! happened.
 
 use std::future::Future;
-use std::iter;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use rtcmesh_core::net::{IoCommand, Transmit};
+use rtcmesh_core::net::IoCommand;
 
 use crate::runtime::{Runtime, Timer};
 use crate::transport::interfaces::{self, Interfaces};
 use crate::transport::link::Links;
 use crate::transport::machine::Machine;
 use crate::transport::report::Report;
-use crate::transport::shared::{Driven, Shared};
+use crate::transport::shared::{Driven, Io, Shared};
 use crate::transport::udp::Sockets;
 
 /// Rounds of the loop before other tasks have their turn.
 const ROUNDS: usize = 16;
-/// Datagrams that are fetched from the machine at once: the lock is held for no longer.
-const TRANSMITS: usize = 128;
-/// Commands that are fetched from the machine at once.
-const COMMANDS: usize = 64;
 /// Calls of a machine that is due and then still due, with nothing to show for it, after which it is
 /// called at this interval only: a fault of the machine must not cost a whole processor.
 const FRUITLESS: u32 = 16;
@@ -36,7 +31,6 @@ const END_LIMIT: Duration = Duration::from_secs(5);
 /// The event loop of one mesh, as a future that ends with it. Dropped before, it ends the mesh.
 pub(crate) struct Driver<R: Runtime, M: Machine> {
     shared: Arc<Shared<R, M>>,
-    sockets: Sockets<R>,
     links: Links<R>,
     interfaces: Option<Interfaces>,
     read_interfaces: interfaces::Read,
@@ -45,8 +39,8 @@ pub(crate) struct Driver<R: Runtime, M: Machine> {
     fruitless: u32,
     /// Whether it has been polled, and not ended.
     begun: bool,
-    transmits: Vec<Transmit>,
-    commands: Vec<IoCommand>,
+    /// Since the machine was asked last, nothing but a datagram can have changed what it wants: when it is due.
+    settled: Option<Option<Instant>>,
     reports: Vec<Report>,
 }
 
@@ -81,15 +75,13 @@ impl<R: Runtime, M: Machine> Driver<R, M> {
     /// The driver of what `shared` holds. There is one at a time.
     pub(crate) fn new(shared: Arc<Shared<R, M>>, read_interfaces: interfaces::Read) -> Self {
         Self {
-            sockets: Sockets::new(),
             links: Links::new(),
             interfaces: None,
             read_interfaces,
             timer: None,
             fruitless: 0,
             begun: false,
-            transmits: Vec::with_capacity(TRANSMITS),
-            commands: Vec::new(),
+            settled: None,
             reports: Vec::new(),
             shared,
         }
@@ -124,47 +116,58 @@ impl<R: Runtime, M: Machine> Driver<R, M> {
         drop(state);
         // The future may be kept for long after it has ended.
         self.begun = false;
-        self.sockets = Sockets::new();
+        self.shared.io().sockets = Sockets::new();
         self.links = Links::new();
         self.timer = None;
     }
 
-    fn round(&mut self, cx: &mut Context<'_>) -> Round {
-        let now = self.shared.runtime.now();
-        let mut more = self.sockets.receive(cx, &self.shared.counters, &mut self.reports);
-        more |= self.links.poll(cx, now, &mut self.reports);
+    fn round(&mut self, cx: &mut Context<'_>, shared: &Shared<R, M>) -> Round {
+        let now = shared.runtime.now();
+        let io = &mut *shared.io();
+        let received = io.sockets.receive(cx, &shared.counters, &mut self.reports);
+        let read = self.links.poll(cx, now, &mut self.reports);
         self.reports.extend(self.interfaces.as_mut().and_then(|watch| watch.look(now)));
 
-        let wants = self.exchange(cx, now);
-        self.sockets.send(cx, now, &mut self.transmits, &self.shared.counters);
-        self.carry_out(now);
+        let quiet = !received && io.sockets.is_quiet() && self.reports.is_empty();
+        let wants = match self.settled.take() {
+            Some(deadline) if quiet && deadline.is_none_or(|at| at > now) => {
+                Wants { more: false, deadline, end: None }
+            }
+            _ => {
+                let wants = self.exchange(cx, now, io);
+                io.sockets.send(cx, now, &mut io.transmits, &shared.counters);
+                self.carry_out(now, io);
+                wants
+            }
+        };
 
         if let Some(end) = &wants.end {
-            let sent = !wants.more && self.sockets.is_flushed() && self.links.is_empty();
+            let sent = !wants.more && io.sockets.is_flushed() && self.links.is_empty();
             if (end.said && sent) || end.limit <= now {
                 return Round::Over;
             }
         }
-        if more || wants.more {
+        io.alarm = None;
+        if received || read || wants.more {
+            let settled = !read && !wants.more && wants.end.is_none();
+            self.settled = settled.then_some(wants.deadline);
             return Round::More;
         }
         let deadlines = [
             wants.deadline,
             wants.end.map(|end| end.limit),
-            self.sockets.deadline(),
+            io.sockets.deadline(),
             self.links.deadline(),
             self.interfaces.as_ref().map(Interfaces::next_look),
         ];
-        match deadlines.into_iter().flatten().min() {
-            Some(deadline) => self.sleep(cx, deadline),
-            None => Round::Idle,
-        }
+        io.alarm = deadlines.into_iter().flatten().min();
+        io.alarm.map_or(Round::Idle, |deadline| self.sleep(cx, deadline))
     }
 
     /// Tells the machine what happened, and fetches what it wants done: all that needs the lock.
-    fn exchange(&mut self, cx: &Context<'_>, now: Instant) -> Wants {
+    fn exchange(&mut self, cx: &Context<'_>, now: Instant, io: &mut Io<R>) -> Wants {
         let mut state = self.shared.lock();
-        for datagram in self.sockets.received() {
+        for datagram in io.sockets.received() {
             state.machine.handle_datagram(now, datagram);
         }
         for report in self.reports.drain(..) {
@@ -181,14 +184,11 @@ impl<R: Runtime, M: Machine> Driver<R, M> {
             }
             _ => 0,
         };
-        let machine = &mut state.machine;
-        self.transmits.extend(iter::from_fn(|| machine.poll_transmit()).take(TRANSMITS));
-        self.commands.extend(iter::from_fn(|| machine.poll_command()).take(COMMANDS));
+        let more = state.fetch(io);
         state.settle(now);
         state.register_driver(cx);
 
-        let more = !self.commands.is_empty() || self.transmits.len() == TRANSMITS;
-        if more || !self.transmits.is_empty() {
+        if more || !io.transmits.is_empty() {
             self.fruitless = 0;
         }
         let deadline = state.machine.poll_timeout().map(|deadline| {
@@ -207,17 +207,18 @@ impl<R: Runtime, M: Machine> Driver<R, M> {
     }
 
     /// Carries the machine's commands out; it is told of the results in the next round.
-    fn carry_out(&mut self, now: Instant) {
+    fn carry_out(&mut self, now: Instant, io: &mut Io<R>) {
         let runtime = &self.shared.runtime;
-        for command in self.commands.drain(..) {
+        let Io { sockets, commands, .. } = io;
+        for command in commands.drain(..) {
             match command {
                 IoCommand::WatchInterfaces => {
                     self.interfaces = Some(Interfaces::new(self.read_interfaces, now));
                 }
                 IoCommand::BindUdp { socket, addr } => {
-                    self.reports.push(self.sockets.bind(runtime, socket, addr));
+                    self.reports.push(sockets.bind(runtime, socket, addr));
                 }
-                IoCommand::CloseUdp { socket } => self.sockets.close(socket, now),
+                IoCommand::CloseUdp { socket } => sockets.close(socket, now),
                 IoCommand::OpenLink { link, url } => {
                     let tls = self.shared.lock().tls.clone();
                     self.links.open(runtime, link, url, tls);
@@ -239,10 +240,17 @@ impl<R: Runtime, M: Machine> Driver<R, M> {
         }
         let runtime = &self.shared.runtime;
         let (timer, set_to) = self.timer.get_or_insert_with(|| (runtime.timer(deadline), deadline));
-        if *set_to != deadline {
-            *set_to = deadline;
-            timer.reset(deadline);
+        // One that fires earlier is left alone until it does: with each packet the deadline moves away, and to set a
+        // timer costs more than to look once too often.
+        if *set_to <= deadline {
+            match timer.poll(cx) {
+                Poll::Pending => return Round::Idle,
+                Poll::Ready(()) if *set_to == deadline => return Round::More,
+                Poll::Ready(()) => {}
+            }
         }
+        *set_to = deadline;
+        timer.reset(deadline);
         match timer.poll(cx) {
             Poll::Ready(()) => Round::More,
             Poll::Pending => Round::Idle,
@@ -260,8 +268,11 @@ impl<R: Runtime, M: Machine> Future for Driver<R, M> {
         if !self.begun && !self.begin() {
             return Poll::Ready(());
         }
+        // Whoever woke the task may have commanded the machine.
+        self.settled = None;
+        let shared = self.shared.clone();
         for _ in 0..ROUNDS {
-            match self.round(cx) {
+            match self.round(cx, &shared) {
                 Round::More => {}
                 Round::Idle => return Poll::Pending,
                 Round::Over => {

@@ -11,24 +11,43 @@ use rtcmesh_core::transport::{Event, Media, Outcome, Transport};
 #[cfg(feature = "machine")]
 use crate::{runtime::Runtime, transport::handle::Handle, transport::interfaces};
 
-/// A machine without I/O. The methods are those of [`Transport`], which documents them.
+/// A machine without I/O: what [`Transport`] does, under the same names. `now` never runs backwards.
 // Public for benches alone.
-#[allow(missing_docs, unreachable_pub, clippy::missing_errors_doc)]
+#[cfg_attr(not(feature = "machine"), allow(unreachable_pub))]
 pub trait Machine: Send + 'static {
+    /// Begins; what comes of it is an [`Outcome::Started`].
+    ///
+    /// # Errors
+    /// Where it cannot begin, now or ever.
     fn start(&mut self, now: Instant) -> Result<(), StartError>;
+    /// Ends; once the goodbyes are said there is an [`Outcome::ShutDown`].
     fn shutdown(&mut self, now: Instant);
+    /// Connects to a peer. `true`: it is connected already; otherwise an [`Outcome::Connected`] follows.
+    ///
+    /// # Errors
+    /// Where that cannot be tried.
     fn connect_peer(&mut self, now: Instant, peer: &str) -> Result<bool, ConnectError>;
 
+    /// Takes a received datagram.
     fn handle_datagram(&mut self, now: Instant, datagram: Datagram<'_>);
+    /// Takes what happened to a socket, a link or the interfaces.
     fn handle_io(&mut self, now: Instant, event: IoEvent<'_>);
+    /// Does what is due; nothing, if it is called too early.
     fn handle_timeout(&mut self, now: Instant);
 
+    /// The next datagram to send.
     fn poll_transmit(&mut self) -> Option<Transmit>;
+    /// The next thing to be done with a socket, a link or the interfaces.
     fn poll_command(&mut self) -> Option<IoCommand>;
+    /// The next outcome of what was commanded.
     fn poll_outcome(&mut self) -> Option<Outcome>;
+    /// The next event.
     fn poll_event(&mut self) -> Option<Event>;
+    /// The next frame that is due for playout.
     fn poll_media(&mut self) -> Option<Media>;
+    /// Whether there is an event or a frame.
     fn has_events(&self) -> bool;
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called.
     fn poll_timeout(&self) -> Option<Deadline>;
 }
 

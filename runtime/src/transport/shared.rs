@@ -1,32 +1,60 @@
 //! What the handles and the driver share: the machine behind one lock, and those who wait for it.
 
+use std::array;
 use std::collections::BTreeMap;
-use std::mem;
+use std::iter;
+use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use rtcmesh_core::error::{ConnectError, StartError};
+use rtcmesh_core::net::{IoCommand, Transmit};
 use rtcmesh_core::transport::Outcome;
 
 use crate::runtime::Runtime;
 use crate::tls::TlsOptions;
 use crate::transport::events::TransportEvent;
 use crate::transport::machine::Machine;
+use crate::transport::udp::Sockets;
+
+/// Datagrams that are fetched from the machine at once: the lock is held for no longer.
+pub(crate) const TRANSMITS: usize = 128;
+/// Commands that are fetched from the machine at once.
+const COMMANDS: usize = 64;
+/// Wakers that are called at once after the lock was released: mostly there is one.
+const WOKEN: usize = 4;
 
 /// The name of one who waits.
 pub(crate) type Ticket = u64;
 
-/// What the handles and the driver share.
-pub(crate) struct Shared<R, M> {
+/// What the handles and the driver share. Who needs both locks takes `io` first.
+pub(crate) struct Shared<R: Runtime, M> {
     pub(crate) runtime: R,
     pub(crate) counters: Counters,
+    io: Mutex<Io<R>>,
     state: Mutex<State<M>>,
+}
+
+/// What datagrams pass through. The driver has it for each of its rounds; between them whoever commands the machine sends
+/// what that gave rise to, which spares the datagrams the way over the driver's task, perhaps on another thread.
+pub(crate) struct Io<R: Runtime> {
+    pub(crate) sockets: Sockets<R>,
+    pub(crate) transmits: Vec<Transmit>,
+    pub(crate) commands: Vec<IoCommand>,
+    /// When the driver, which waits, will look at the machine by itself.
+    pub(crate) alarm: Option<Instant>,
 }
 
 impl<R: Runtime, M: Machine> Shared<R, M> {
     pub(crate) fn new(runtime: R, machine: M) -> Self {
+        let io = Io {
+            sockets: Sockets::new(),
+            transmits: Vec::with_capacity(TRANSMITS),
+            commands: Vec::new(),
+            alarm: None,
+        };
         let state = State {
             machine,
             tls: TlsOptions::new(),
@@ -40,15 +68,22 @@ impl<R: Runtime, M: Machine> Shared<R, M> {
             starting: Wakers::default(),
             ending: Wakers::default(),
             listening: Wakers::default(),
+            woken: Vec::new(),
             next_ticket: 0,
         };
-        Self { runtime, counters: Counters::default(), state: Mutex::new(state) }
+        let (io, state) = (Mutex::new(io), Mutex::new(state));
+        Self { runtime, counters: Counters::default(), io, state }
+    }
+
+    /// The sockets, for the driver.
+    pub(crate) fn io(&self) -> MutexGuard<'_, Io<R>> {
+        self.io.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The state. A panic under the lock is the machine's, which contains those of its peers itself: the
     /// others go on with what there is.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State<M>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn lock(&self) -> Locked<'_, M> {
+        Locked { mutex: &self.state, guard: Some(guard(&self.state)) }
     }
 
     /// Whether something panicked under the lock.
@@ -56,14 +91,78 @@ impl<R: Runtime, M: Machine> Shared<R, M> {
         self.state.is_poisoned()
     }
 
-    /// Commands the machine: what follows is dealt out, and the driver sees to the rest.
+    /// Commands the machine: what follows is dealt out and sent, and the driver sees to the rest.
     pub(crate) fn command<T>(&self, command: impl FnOnce(&mut State<M>, Instant) -> T) -> T {
         let now = self.runtime.now();
+        // Whoever has the sockets now has them for some calls of the system: the driver is told to look after that.
+        let io = self.io.try_lock().ok();
         let mut state = self.lock();
         let result = command(&mut state, now);
+        let waiting = state.driver_waker.clone().filter(|_| state.leaving.is_none());
+        let (Some(mut lent), Some(driver)) = (io, waiting) else {
+            state.settle(now);
+            state.wake_driver();
+            return result;
+        };
+        let io = &mut *lent;
+        let more = state.fetch(io);
         state.settle(now);
-        state.wake_driver();
+        let due = state.machine.poll_timeout().map(|deadline| deadline.at);
+        let early = due.is_some_and(|due| io.alarm.is_none_or(|alarm| due < alarm));
+        let woken = if more || early { state.driver_waker.take() } else { None };
+        drop(state);
+        if !io.transmits.is_empty() {
+            // A socket that is full wakes the driver.
+            let cx = &mut Context::from_waker(&driver);
+            io.sockets.send(cx, now, &mut io.transmits, &self.counters);
+        }
+        drop(lent);
+        if let Some(waker) = woken {
+            waker.wake();
+        }
         result
+    }
+}
+
+fn guard<M>(state: &Mutex<State<M>>) -> MutexGuard<'_, State<M>> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The locked state. Whom it wakes is woken after the lock was released, and does not run into it.
+pub(crate) struct Locked<'a, M> {
+    mutex: &'a Mutex<State<M>>,
+    /// There until it is dropped.
+    guard: Option<MutexGuard<'a, State<M>>>,
+}
+
+impl<M> Deref for Locked<'_, M> {
+    type Target = State<M>;
+
+    fn deref(&self) -> &State<M> {
+        self.guard.as_ref().expect("locked until dropped")
+    }
+}
+
+impl<M> DerefMut for Locked<'_, M> {
+    fn deref_mut(&mut self) -> &mut State<M> {
+        self.guard.as_mut().expect("locked until dropped")
+    }
+}
+
+impl<M> Drop for Locked<'_, M> {
+    fn drop(&mut self) {
+        let mut guard = self.guard.take();
+        while let Some(mut state) = guard.take().filter(|state| !state.woken.is_empty()) {
+            // Not all of them: the vector stays, so that nothing is allocated for those to come.
+            let count = state.woken.len().min(WOKEN);
+            let mut first = state.woken.drain(..count);
+            let woken: [_; WOKEN] = array::from_fn(|_| first.next());
+            drop(first);
+            let more = !state.woken.is_empty();
+            drop(state);
+            woken.into_iter().flatten().for_each(Waker::wake);
+            guard = more.then(|| self::guard(self.mutex));
+        }
     }
 }
 
@@ -96,6 +195,8 @@ pub(crate) struct State<M> {
     starting: Wakers,
     ending: Wakers,
     listening: Wakers,
+    /// Who is to be woken when the lock is released.
+    woken: Vec<Waker>,
     next_ticket: Ticket,
 }
 
@@ -114,12 +215,12 @@ impl<M: Machine> State<M> {
             match outcome {
                 Outcome::Started(result) => {
                     self.started = Some(result);
-                    self.starting.wake();
+                    self.woken.extend(self.starting.drain());
                 }
                 Outcome::Connected { peer, result } => {
                     for waiting in self.connecting.values_mut() {
                         if waiting.peer == peer.as_str() {
-                            waiting.end(&result);
+                            self.woken.extend(waiting.end(&result));
                         }
                     }
                 }
@@ -128,15 +229,21 @@ impl<M: Machine> State<M> {
             }
         }
         if !self.listening.is_empty() && self.machine.has_events() {
-            self.listening.wake();
+            self.woken.extend(self.listening.drain());
         }
+    }
+
+    /// Fetches what the machine wants sent and done. `true`: the driver has to see to it.
+    pub(crate) fn fetch<R: Runtime>(&mut self, io: &mut Io<R>) -> bool {
+        let machine = &mut self.machine;
+        io.transmits.extend(iter::from_fn(|| machine.poll_transmit()).take(TRANSMITS));
+        io.commands.extend(iter::from_fn(|| machine.poll_command()).take(COMMANDS));
+        !io.commands.is_empty() || io.transmits.len() >= TRANSMITS
     }
 
     /// Makes the driver look at the machine, if it is not about to do so.
     pub(crate) fn wake_driver(&mut self) {
-        if let Some(waker) = self.driver_waker.take() {
-            waker.wake();
-        }
+        self.woken.extend(self.driver_waker.take());
     }
 
     /// Remembers the driver's task.
@@ -151,11 +258,11 @@ impl<M: Machine> State<M> {
         self.driver = Driven::NoLonger;
         self.driver_waker = None;
         for waiting in self.connecting.values_mut() {
-            waiting.end(&Err(ConnectError::NotStarted));
+            self.woken.extend(waiting.end(&Err(ConnectError::NotStarted)));
         }
-        self.starting.wake();
-        self.ending.wake();
-        self.listening.wake();
+        for wakers in [&mut self.starting, &mut self.ending, &mut self.listening] {
+            self.woken.extend(wakers.drain());
+        }
     }
 
     /// A name for one who is going to wait.
@@ -238,7 +345,7 @@ impl<M: Machine> State<M> {
     pub(crate) fn forget(&mut self, ticket: Ticket) {
         self.connecting.remove(&ticket);
         for wakers in [&mut self.starting, &mut self.ending, &mut self.listening] {
-            wakers.0.remove(&ticket);
+            wakers.0.retain(|waiting| waiting.0 != ticket);
         }
     }
 
@@ -251,19 +358,18 @@ impl<M: Machine> State<M> {
 }
 
 impl Connecting {
-    fn end(&mut self, result: &Result<(), ConnectError>) {
+    /// Sets the result, and gives whom to wake.
+    fn end(&mut self, result: &Result<(), ConnectError>) -> Option<Waker> {
         if self.result.is_none() {
             self.result = Some(result.clone());
         }
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
+        self.waker.take()
     }
 }
 
-/// The tasks that wait for one thing.
+/// The tasks that wait for one thing: few.
 #[derive(Default)]
-struct Wakers(BTreeMap<Ticket, Waker>);
+struct Wakers(Vec<(Ticket, Waker)>);
 
 impl Wakers {
     fn is_empty(&self) -> bool {
@@ -271,14 +377,16 @@ impl Wakers {
     }
 
     fn register<T>(&mut self, ticket: Ticket, cx: &Context<'_>) -> Poll<T> {
-        self.0.insert(ticket, cx.waker().clone());
+        match self.0.iter_mut().find(|waiting| waiting.0 == ticket) {
+            Some((_, waker)) => waker.clone_from(cx.waker()),
+            None => self.0.push((ticket, cx.waker().clone())),
+        }
         Poll::Pending
     }
 
-    fn wake(&mut self) {
-        for waker in mem::take(&mut self.0).into_values() {
-            waker.wake();
-        }
+    /// All of them, who wait no more.
+    fn drain(&mut self) -> impl Iterator<Item = Waker> {
+        self.0.drain(..).map(|(_, waker)| waker)
     }
 }
 

@@ -14,7 +14,8 @@ use crate::runtime::{Received, Runtime, UdpSocket};
 use crate::transport::report::Report;
 use crate::transport::shared::{Counters, count};
 
-/// Datagrams that are received before the machine is given them.
+/// Datagrams that are received before the machine is given them. The first that comes is given at once: to look whether
+/// there are more is a call of the system, and the answer to a single datagram shall not wait for it.
 const BATCH: usize = 32;
 /// The room for each of them: WebRTC keeps below the path's 1,500 bytes.
 const SLOT: usize = 2048;
@@ -143,7 +144,14 @@ impl<R: Runtime> Sockets<R> {
             self.bound.remove(&socket);
             reports.push(Report::UdpFailed { socket, error });
         }
-        self.resume_after.is_some()
+        let more = self.resume_after.is_some();
+        self.inbox.limit = if more { BATCH } else { 1 };
+        more
+    }
+
+    /// Whether the last batch is empty.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.inbox.filled.is_empty()
     }
 
     /// What the last batch has.
@@ -367,6 +375,10 @@ struct Inbox {
     buffer: Box<[u8]>,
     used: usize,
     filled: Vec<Filled>,
+    /// How many it takes.
+    limit: usize,
+    /// The latest datagram, if it came with those of this batch: its socket, sender and length.
+    last: Option<(SocketId, SocketAddr, usize)>,
 }
 
 /// Where a datagram is in the buffer.
@@ -379,26 +391,30 @@ struct Filled {
 
 impl Inbox {
     fn new() -> Self {
-        Self { buffer: vec![0; INBOX].into(), used: 0, filled: Vec::with_capacity(BATCH) }
+        let (buffer, filled) = (vec![0; INBOX].into(), Vec::with_capacity(BATCH));
+        Self { buffer, used: 0, filled, limit: 1, last: None }
     }
 
     fn clear(&mut self) {
         self.filled.clear();
         self.used = 0;
+        if self.limit == 1 {
+            self.last = None;
+        }
     }
 
     /// Room of this size for what is received next.
     fn room(&mut self, size: usize) -> Option<&mut [u8]> {
         let end = self.used + size;
-        if self.filled.len() < BATCH { self.buffer.get_mut(self.used..end) } else { None }
+        if self.filled.len() < self.limit { self.buffer.get_mut(self.used..end) } else { None }
     }
 
     /// Takes what was received into the room. `true`: it is of the same sender and size as the one before.
     fn push(&mut self, socket: SocketId, received: Received) -> bool {
         let Received { remote, length, segment } = received;
-        let follows = self.filled.last().is_some_and(|last| {
-            last.socket == socket && last.remote == remote && last.length == length
-        });
+        let this = Some((socket, remote, length));
+        let follows = self.last == this;
+        self.last = this;
         let (start, end) = (self.used, self.used + length);
         let mut at = start;
         loop {

@@ -50,13 +50,62 @@ fn a_machine_that_is_due_without_end_does_not_keep_the_processor() {
 }
 
 #[test]
+fn a_deadline_that_moves_away_sets_no_timer() {
+    let mesh = Mesh::with_sockets(&[1]);
+    let start = mesh.world.now();
+    mesh.script(|script| script.timers.push(start + 50 * MS));
+    let resets = mesh.world.resets();
+    for n in 1..=100 {
+        mesh.script(|script| script.timers = vec![start + (50 + n) * MS]);
+        mesh.world.udp(near(1), |udp| udp.incoming.push_back(Ok((far(), b"x".to_vec()))));
+        mesh.world.run();
+    }
+    assert_eq!(mesh.world.resets(), resets);
+    mesh.world.pass(149 * MS);
+    assert_eq!(mesh.script(|script| script.timeouts), 0);
+    mesh.world.pass(MS);
+    assert_eq!(mesh.script(|script| script.timeouts), 1);
+    assert_eq!(mesh.world.resets(), resets + 1, "set once, when the earlier one had fired");
+}
+
+#[test]
 fn many_commands_between_two_turns_wake_the_driver_once() {
     let mesh = Mesh::with_sockets(&[1]);
-    for n in 0..100 {
-        let text = n.to_string();
-        mesh.handle.shared().command(|state, _| state.machine.transmit(1, far(), &text));
+    for n in 1..=100 {
+        let command = IoCommand::CloseUdp { socket: SocketId(100 + n) };
+        mesh.handle.shared().command(|state, _| state.machine.commands.push_back(command));
     }
-    let polls = mesh.world.run();
-    assert_eq!(mesh.sent(1).len(), 100);
-    assert_eq!(polls, 1);
+    assert_eq!(mesh.world.run(), 1);
+    assert!(mesh.script(|script| script.commands.is_empty()));
+}
+
+#[test]
+fn what_a_command_sends_leaves_without_the_driver() {
+    let mesh = Mesh::with_sockets(&[1]);
+    let later = mesh.world.now() + 10 * MS;
+    let send = |text: &str| {
+        mesh.handle.shared().command(|state, _| {
+            state.machine.timers = vec![later];
+            state.machine.transmit(1, far(), text);
+        });
+    };
+    send("0");
+    assert_eq!(mesh.world.run(), 1, "it learns of the deadline");
+    assert_eq!(mesh.sent(1), ["0"]);
+    for n in 1..100 {
+        // To look at a socket wakes the driver.
+        mesh.world.run();
+        let text = n.to_string();
+        send(&text);
+        assert_eq!(mesh.world.run(), 0);
+        assert_eq!(mesh.sent(1), [text]);
+    }
+    // A full socket keeps them, and wakes the driver once it is not.
+    mesh.world.udp(near(1), |udp| udp.full = true);
+    mesh.world.run();
+    send("100");
+    assert_eq!(mesh.world.run(), 0);
+    mesh.world.udp(near(1), |udp| udp.full = false);
+    assert_eq!(mesh.world.run(), 1);
+    assert_eq!(mesh.sent(1), ["100"]);
 }
