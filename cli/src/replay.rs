@@ -19,7 +19,8 @@ use crate::output::Output;
 /// network, no keys and no media.
 ///
 /// The exit code is 0 if everything went as recorded, up to where the recording ends. It is 1 at the first
-/// difference, which is shown, and where the file cannot be read.
+/// difference, which is shown, and where the file cannot be read, or is a ring whose oldest entries have gone: that one
+/// can be shown only.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The recording.
@@ -40,7 +41,10 @@ pub(crate) fn run(args: &Args) -> Outcome {
     if args.show {
         return show(bytes, output).map_err(|error| named(&error).into());
     }
-    let replay = Replay::new(bytes, Instant::now()).map_err(|error| named(&error))?;
+    let replay = Replay::new(bytes, Instant::now()).map_err(|error| match error {
+        trace::RecordingError::Ring => format!("{} (--show prints them)", named(&error)),
+        _ => named(&error),
+    })?;
     let header = replay.header().clone();
     let report = replay.run();
     output.object(&object(&header, &report));

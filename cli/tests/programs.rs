@@ -9,6 +9,7 @@ use std::time::Duration;
 use rtcmesh_runtime::SignalingServerOptions;
 use rtcmesh_tokio::config::{Config, ConnectMode};
 use rtcmesh_tokio::media::DataMessage;
+use rtcmesh_tokio::trace::RecordOptions;
 use rtcmesh_tokio::{Event, Events, SignalingServer, TransportEvent, WebRtcTransport};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
@@ -138,10 +139,40 @@ async fn what_a_peer_records_is_replayed() {
     room.server.shutdown().await;
 }
 
+#[tokio::test]
+async fn a_ring_is_replayed_while_it_is_whole_and_can_be_shown_later() {
+    let file = std::env::temp_dir().join(format!("rtcmesh-ring-{}", std::process::id()));
+    let path = file.to_str().unwrap();
+    let peer = WebRtcTransport::new(Config::new("ws://127.0.0.1:9/").peer_id("me")).unwrap();
+    let mut options = RecordOptions::default();
+    (options.ring, options.max_bytes) = (true, 64 * 1024);
+    let ring = peer.recorder(&options).unwrap();
+    let ask = || assert!(peer.buffered_amount("nobody").is_err());
+    (0..10).for_each(|_| ask());
+    std::fs::write(&file, ring.take()).unwrap();
+    let replayed = run(&["replay", path]);
+    assert!(replayed.status.success(), "{replayed:?}");
+    let words = String::from_utf8(replayed.stdout).unwrap();
+    assert!(words.contains("10 calls") && words.contains("as recorded"), "{words}");
+
+    while ring.dropped() == 0 {
+        ask();
+    }
+    std::fs::write(&file, ring.take()).unwrap();
+    let refused = run(&["replay", path]);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    let reason = String::from_utf8(refused.stderr).unwrap();
+    assert!(reason.contains("oldest entries have gone") && reason.contains("--show"), "{reason}");
+    let shown = run(&["replay", "--show", path]);
+    assert!(shown.status.success() && shown.stdout.len() > 1_000, "{}", shown.status);
+    std::fs::remove_file(file).unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn peers_that_send_no_audio_need_not_be_heard() {
     let room = Room::open();
-    let words = ["--seconds", "0.5", "--audio", "none"];
+    // As long as the other one may take to be connected too, once one is.
+    let words = ["--seconds", "2", "--audio", "none"];
     let (mut one, mut other) = (room.join("one", &words), room.join("other", &words));
     let ((one, one_code), (_, other_code)) = tokio::join!(result(&mut one), result(&mut other));
     assert_eq!((one_code, other_code), (Some(0), Some(0)), "{one:?}");
@@ -282,15 +313,24 @@ async fn an_id_that_is_taken_ends_it_with_a_summary_and_the_reason() {
 
 #[test]
 fn every_peer_of_the_demo_hears_every_other_one() {
-    let words = ["demo", "--peers", "3", "--seconds", "4", "--port", "0", "--json"];
-    let output = run(&words);
-    let stdout = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(stdout.lines().count(), 1, "{stdout}");
-    let summary: Value = serde_json::from_str(&stdout).unwrap();
-    assert_eq!((&summary["ok"], output.status.code()), (&Value::Bool(true), Some(0)), "{summary}");
-    assert_eq!(summary["pairs"].as_array().unwrap().len(), 6);
-    let page = String::from_utf8(output.stderr).unwrap();
-    assert!(page.starts_with("page: http://127.0.0.1:"), "{page}");
+    // A busy machine may need longer: its time begins before anybody is connected.
+    for seconds in ["4", "8", "16", "32"] {
+        let words = ["demo", "--peers", "3", "--seconds", seconds, "--port", "0", "--json"];
+        let output = run(&words);
+        let stdout = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(stdout.lines().count(), 1, "{stdout}");
+        let summary: Value = serde_json::from_str(&stdout).unwrap();
+        assert_eq!(summary["pairs"].as_array().unwrap().len(), 6);
+        let page = String::from_utf8(output.stderr).unwrap();
+        assert!(page.starts_with("page: http://127.0.0.1:"), "{page}");
+        let ok = &summary["ok"] == true;
+        assert_eq!(output.status.code(), Some(if ok { 0 } else { 1 }), "{summary}");
+        if ok {
+            return;
+        }
+        eprintln!("not within {seconds} s: {summary}");
+    }
+    panic!("they do not hear each other");
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! A transport whose driver the application spawns itself, on one thread.
 
+// To clippy, what only helps tests is no test.
+#![allow(clippy::unwrap_used)]
+
 use rtcmesh_runtime::conformance::guarded;
 use rtcmesh_tokio::config::Config;
 use rtcmesh_tokio::{SignalingServer, SignalingServerOptions, WebRtcTransport};

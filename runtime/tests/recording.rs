@@ -2,11 +2,11 @@
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rtcmesh_tokio::WebRtcTransport;
 use rtcmesh_tokio::config::Config;
 use rtcmesh_tokio::trace::RecordOptions;
+use rtcmesh_tokio::{Replay, WebRtcTransport};
 
 fn transport() -> WebRtcTransport {
     // Nobody listens on the discard port.
@@ -34,7 +34,10 @@ async fn a_ring_is_refused_and_no_file_is_touched() {
     assert!(transport.record_to(&path, &options).is_err());
     assert_eq!(std::fs::read(&path).unwrap(), b"other");
     // The refusal has taken nothing: in memory it is possible, and not yet too late.
-    assert!(!transport.recorder(&options).unwrap().take().is_empty());
+    let ring = transport.recorder(&options).unwrap().take();
+    // Nothing has gone from it: it is a recording like others.
+    let report = Replay::new(ring, Instant::now()).unwrap().run();
+    assert!(report.is_equal() && report.ended.is_none(), "{report:?}");
     std::fs::remove_file(&path).unwrap();
 }
 

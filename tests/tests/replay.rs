@@ -250,14 +250,45 @@ fn another_version_damage_and_foreign_files_are_told() {
 }
 
 #[test]
-fn a_ring_keeps_the_latest_and_can_be_shown_but_not_replayed() {
+fn a_ring_that_has_room_for_everything_is_replayed_whenever_it_was_taken() {
+    let mut options = RecordOptions::default();
+    options.ring = true;
+    let mut world = World::new(3);
+    for name in ["p0", "p1"] {
+        world.add(automatic(name));
+    }
+    let recorders = record(&mut world, &options);
+    let mut calls = 0;
+    for part in 0..3 {
+        match part {
+            0 => world.start_all(),
+            1 => assert!(world.run_until(World::all_connected)),
+            _ => chatter(&mut world, 30),
+        }
+        // What is taken stays.
+        assert!(recorders[0].take() == recorders[0].take());
+        let recording = recorders[0].take();
+        assert!(!entries(recording.clone()).unwrap().header().ring);
+        let report = replay(recording);
+        assert_eq!((report.difference, report.ended), (None, None), "part {part}");
+        assert!(report.calls > calls, "part {part}");
+        calls = report.calls;
+    }
+    assert_eq!(recorders[0].dropped(), 0);
+}
+
+#[test]
+fn a_ring_that_was_full_keeps_the_latest_and_can_be_shown_but_not_replayed() {
     let mut options = RecordOptions::default();
     (options.ring, options.max_bytes) = (true, 64 * 1024);
     let ring = short(&options);
     assert!(ring.len() < 80 * 1024, "{}", ring.len());
     let shown: Vec<_> = entries(ring.clone()).unwrap().collect::<Result<_, _>>().unwrap();
     assert!(shown.len() > 100 && shown.last().is_some_and(|entry| !entry.text.is_empty()));
-    assert_eq!(Replay::new(ring, Instant::now()).unwrap_err(), RecordingError::Ring);
+    assert!(entries(ring.clone()).unwrap().header().ring);
+    let error = Replay::new(ring, Instant::now()).unwrap_err();
+    assert_eq!(error, RecordingError::Ring);
+    assert!(error.to_string().contains("oldest entries have gone"), "{error}");
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub struct Entries {
     over: bool,
 }
 
-/// Reads a recording, or a ring of the latest entries.
+/// Reads a recording, whole or the latest entries of a ring.
 ///
 /// # Errors
 /// [`RecordingError`] about its beginning.

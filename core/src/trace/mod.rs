@@ -44,7 +44,7 @@ pub struct Header {
     pub peer: String,
     /// When it begins: nanoseconds since the Unix epoch.
     pub unix_ns: u64,
-    /// Whether it holds the latest entries only: it can be looked at, and not be replayed.
+    /// Whether older entries are missing, as in a ring that was full: it can be looked at, and not be replayed.
     pub ring: bool,
     /// Whether it holds the contents of messages.
     pub contents: bool,
@@ -86,7 +86,10 @@ pub enum RecordingError {
         /// Where the record begins that is not whole.
         offset: usize,
     },
-    /// It holds the latest entries only.
-    #[error("this recording is a ring of the latest entries: it can be shown, and not be replayed")]
+    /// It holds the latest entries only, of a ring that was full.
+    #[error(
+        "this recording is a ring whose oldest entries have gone: it can be shown, and not be replayed, \
+         which takes all of them from the start on"
+    )]
     Ring,
 }

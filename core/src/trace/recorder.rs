@@ -3,6 +3,9 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use serde::Serialize;
+
+use super::Header;
 use super::format::{self, MAX_RECORD};
 
 /// How a transport is recorded.
@@ -12,8 +15,8 @@ pub struct RecordOptions {
     /// The bytes that wait to be taken at most, 64 KiB at least. What finds no room ends a recording, which can be
     /// replayed up to there; of a ring the oldest entries go.
     pub max_bytes: usize,
-    /// Keep the latest entries only. A machine cannot begin in the middle: what is left of a ring can be shown,
-    /// and not be replayed.
+    /// Keep the latest entries only. As long as everything has room, a ring can be replayed as any recording. A machine
+    /// cannot begin in the middle: once the oldest entries have gone, what is left can be shown, and not be replayed.
     pub ring: bool,
     /// Replace addresses by others of the same family and kind.
     pub mask_addresses: bool,
@@ -34,8 +37,8 @@ pub struct Recorder(Arc<Mutex<Waiting>>);
 
 #[derive(Debug)]
 struct Waiting {
-    /// The header's record, of a ring.
-    header: Vec<u8>,
+    /// Of a ring: what is in it depends on what has gone.
+    header: Option<Header>,
     bodies: VecDeque<Vec<u8>>,
     bytes: usize,
     max_bytes: usize,
@@ -52,7 +55,7 @@ struct Waiting {
 impl Recorder {
     pub(super) fn new(options: &RecordOptions) -> Self {
         Self(Arc::new(Mutex::new(Waiting {
-            header: Vec::new(),
+            header: None,
             bodies: VecDeque::new(),
             bytes: 0,
             max_bytes: options.max_bytes.max(64 * 1024),
@@ -71,14 +74,16 @@ impl Recorder {
     }
 
     /// Takes what has been recorded since it was asked last: the next bytes of the file. Of a ring it is a whole file
-    /// with the latest entries, which stay.
+    /// with the latest entries, which stay; its [`Header::ring`] says whether some have gone.
     #[must_use]
     pub fn take(&self) -> Vec<u8> {
         self.with(|waiting| {
             let mut out = Vec::new();
             if waiting.ring {
                 out = format::prelude();
-                format::write(&mut out, 0, &waiting.header);
+                let gone = waiting.dropped > 0;
+                let header = waiting.header.clone().map(|header| Header { ring: gone, ..header });
+                format::write(&mut out, 0, &body(&header));
                 for (number, body) in (1..).zip(&waiting.bodies) {
                     format::write(&mut out, number, body);
                 }
@@ -107,11 +112,12 @@ impl Recorder {
         self.with(|waiting| waiting.dropped)
     }
 
-    pub(super) fn header(&self, body: Vec<u8>) {
+    pub(super) fn header(&self, header: &Header) {
         self.with(|waiting| {
             if waiting.ring {
-                waiting.header = body;
+                waiting.header = Some(header.clone());
             } else {
+                let body = body(header);
                 waiting.bytes += body.len();
                 waiting.bodies.push_back(body);
             }
@@ -144,5 +150,72 @@ impl Recorder {
 
     pub(super) fn end(&self) {
         self.with(|waiting| waiting.over = true);
+    }
+}
+
+/// The bytes of a header's record.
+fn body(header: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(header).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trace::entries;
+
+    /// A ring of 64 KiB with nothing in it.
+    fn ring() -> Recorder {
+        let recorder =
+            Recorder::new(&RecordOptions { ring: true, max_bytes: 0, ..Default::default() });
+        recorder.header(&Header {
+            core: "1".into(),
+            peer: "alice".into(),
+            unix_ns: 1,
+            ring: false,
+            contents: false,
+            masked: false,
+            config: serde_json::Value::Null,
+        });
+        recorder
+    }
+
+    /// An entry that takes so many bytes of the ring.
+    fn entry(size: usize) -> Vec<u8> {
+        let empty = r#"{"out":{"queue":"","what":0}}"#;
+        let entry =
+            format!(r#"{{"out":{{"queue":"{}","what":0}}}}"#, "x".repeat(size - 8 - empty.len()));
+        assert_eq!(entry.len() + 8, size);
+        entry.into_bytes()
+    }
+
+    /// Whether something is missing by the header, and how many entries there are.
+    fn taken(recorder: &Recorder) -> (bool, usize) {
+        let mut entries = entries(recorder.take()).unwrap();
+        let missing = entries.header().ring;
+        (missing, entries.by_ref().map(Result::unwrap).count())
+    }
+
+    #[test]
+    fn a_ring_is_whole_until_its_first_entry_goes() {
+        let recorder = ring();
+        assert_eq!(taken(&recorder), (false, 0));
+        for count in 1..=64 {
+            recorder.push(entry(1024));
+            assert_eq!(taken(&recorder), (false, count));
+        }
+        assert_eq!(recorder.dropped(), 0, "64 KiB have room in 64 KiB");
+        recorder.push(entry(100));
+        assert_eq!((taken(&recorder), recorder.dropped()), ((true, 64), 1));
+        recorder.push(entry(100));
+        assert_eq!((taken(&recorder), recorder.dropped()), ((true, 65), 1));
+    }
+
+    #[test]
+    fn a_ring_with_a_gap_is_not_whole() {
+        let recorder = ring();
+        recorder.push(entry(1024));
+        recorder.push(entry(64 * 1024 + 1));
+        recorder.push(entry(1024));
+        assert_eq!((taken(&recorder), recorder.dropped()), ((true, 2), 1));
     }
 }

@@ -199,7 +199,7 @@ impl Tape {
     /// Writes the header.
     pub(crate) fn write_header(&self, header: &Header) {
         if let Mode::Record(recorder) = &self.lock().mode {
-            recorder.header(serde_json::to_vec(header).unwrap_or_default());
+            recorder.header(header);
         }
     }
 

@@ -21,6 +21,8 @@ use program::{Join, Signal};
 const PATIENCE_MS: u32 = 60_000;
 /// How far a measured tone may be from the one sent, in Hz.
 const TOLERANCE: f64 = 5.0;
+/// How often a page joins until it is called in time.
+const ATTEMPTS: usize = 5;
 
 /// A started Chromium; none where this machine has none.
 ///
@@ -122,10 +124,18 @@ fn they_hear_and_tell_each_other(test: &str, page: &str, native: &str) {
     let mut join = Join::start(&signal, native, callees, 620).unwrap();
     let mut browser = Browser::open(chromium, &signal.page);
     for hz in [440, 880] {
-        browser.join(page, hz);
-        browser.connected(native);
-        assert_eq!(join.event("connected").unwrap()["peer"], page);
-        assert_eq!(browser.offered(), page > native);
+        for attempt in 1.. {
+            browser.join(page, hz);
+            browser.connected(native);
+            assert_eq!(join.event("connected").unwrap()["peer"], page);
+            if browser.offered() == (page > native) {
+                break;
+            }
+            // A native peer that is too busy to call within a second is called.
+            assert!(page < native && attempt < ATTEMPTS, "the wrong one has called");
+            browser.run("rtcmeshPage.leave()");
+            assert_eq!(join.event("closed").unwrap()["peer"], page);
+        }
         browser.hears(native, 620);
         let text = format!("ping at {hz}");
         browser.is_echoed(native, &format!("'{text}'"), &format!("m.text === '{text}'"));

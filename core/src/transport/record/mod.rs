@@ -40,7 +40,7 @@ impl Transport {
             core: env!("CARGO_PKG_VERSION").to_owned(),
             peer: self.id.as_str().to_owned(),
             unix_ns,
-            ring: options.ring,
+            ring: false,
             contents: options.contents,
             masked: options.mask_addresses,
             config: tape.labels(|labels| config::keep(&self.config, labels)),

@@ -51,7 +51,7 @@ impl Replay {
     /// Reads the beginning of a recording. `now` is any instant: all times follow from it.
     ///
     /// # Errors
-    /// [`RecordingError`]: it is none, of another version, a ring, or damaged there.
+    /// [`RecordingError`]: it is none, of another version, a ring whose oldest entries have gone, or damaged there.
     pub fn new(recording: Vec<u8>, now: Instant) -> Result<Self, RecordingError> {
         let (tape, header) = Tape::playing(recording, now)?;
         if header.ring {
