@@ -90,7 +90,7 @@ pub struct Driven {
 
 /// Counts the allocations of a driver for so many datagrams. Larger bursts than those that count warm up.
 pub fn driver(side: Side, datagrams: usize) -> Driven {
-    let echo = Echo::start(side);
+    let echo = Echo::start(side, Some(Duration::from_millis(10)));
     let mut loads: Vec<_> = [(1, 12, 80), (1, 12, 1200), (12, 1, 80)]
         .map(|(places, burst, size)| Load::new(places, burst, size, false))
         .into_iter()

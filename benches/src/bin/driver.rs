@@ -1,7 +1,8 @@
 //! Prints what the adapters cost beside a bare loop over a socket of the same runtime.
 //!
 //! `--repetitions N`: of everything, each in new processes (default 11). `--rounds N`: rounds of each load in each of
-//! them (default 10). `--spread`: on all processors. `--seconds N`: of talk, a round (default 2). `--json`: one object.
+//! them (default 10). `--spread`: on all processors. `--tick MS`: the echo machine has a timer, which a bare loop has not
+//! (0: none, the default). `--seconds N`: of talk, a round (default 2). `--json`: one object.
 #![allow(clippy::print_stdout)]
 
 use std::env;
@@ -37,15 +38,17 @@ fn loads() -> [(&'static str, Load); 4] {
 fn main() {
     let arguments = Arguments::of_process();
     let rounds = arguments.number("--rounds").unwrap_or(10);
+    let tick = arguments.number("--tick").unwrap_or(0);
     if let Some(side) = arguments.text("--side") {
         let side = Side::named(side).expect("the name of a side");
-        return println!("{}", alone(side, rounds));
+        return println!("{}", alone(side, rounds, tick));
     }
     let json = arguments.has("--json");
     let repetitions = arguments.number("--repetitions").unwrap_or(11);
     let mut report = Map::new();
     if repetitions > 0 {
-        processor(&mut report, repetitions, rounds, arguments.has("--spread"), json);
+        let apart = Apart { rounds, tick, spread: arguments.has("--spread") };
+        processor(&mut report, repetitions, apart, json);
     }
     let seconds = Duration::from_secs(arguments.number("--seconds").unwrap_or(2) as u64);
     if !seconds.is_zero() {
@@ -57,8 +60,9 @@ fn main() {
 }
 
 /// The medians of one side's rounds, in nanoseconds a datagram: of CPU and of time, load by load.
-fn alone(side: Side, rounds: usize) -> Value {
-    let echo = Echo::start(side);
+fn alone(side: Side, rounds: usize, tick: usize) -> Value {
+    let tick = (tick > 0).then(|| Duration::from_millis(tick as u64));
+    let echo = Echo::start(side, tick);
     let found = loads().map(|(_, mut load)| {
         let bursts = ROUND / load.datagrams();
         let (mut cpu, mut wall) = (Vec::new(), Vec::new());
@@ -77,33 +81,37 @@ fn alone(side: Side, rounds: usize) -> Value {
     json!(found)
 }
 
+/// How one side is measured in a process of its own.
+#[derive(Clone, Copy)]
+struct Apart {
+    rounds: usize,
+    tick: usize,
+    spread: bool,
+}
+
 /// What [`alone`] finds in a process of its own, on one processor unless it is `spread`. There who is woken does not
 /// interrupt (`SCHED_BATCH`): otherwise the next datagram is there before a bare loop looks for it, and it never waits.
-fn in_a_process(side: Side, rounds: usize, spread: bool) -> Vec<(f64, f64)> {
+fn in_a_process(side: Side, apart: Apart) -> Vec<(f64, f64)> {
+    let Apart { rounds, tick, spread } = apart;
     let this = env::current_exe().expect("this program");
     let mut command = Command::new(if spread { this.as_os_str() } else { "chrt".as_ref() });
     if !spread {
         command.args(["--batch", "0", "taskset", "--cpu-list", "0"]).arg(&this);
     }
-    let output = command.args(["--side", side.name(), "--rounds", &rounds.to_string()]).output();
+    command.args(["--side", side.name(), "--rounds", &rounds.to_string()]);
+    let output = command.args(["--tick", &tick.to_string()]).output();
     let output = output.expect("chrt and taskset, of util-linux; without them there is --spread");
     serde_json::from_slice(&output.stdout).expect("figures of all loads")
 }
 
 /// All loads for both sides of both adapters, in turns.
-fn processor(
-    report: &mut Map<String, Value>,
-    repetitions: usize,
-    rounds: usize,
-    spread: bool,
-    json: bool,
-) {
+fn processor(report: &mut Map<String, Value>, repetitions: usize, apart: Apart, json: bool) {
     let runtimes = [[Side::Tokio, Side::BareTokio], [Side::Smol, Side::BareSmol]];
     // By runtime, repetition, side and load.
     let mut found = runtimes.map(|_| Vec::new());
     for repetition in 0..repetitions {
         for (sides, found) in runtimes.iter().zip(&mut found) {
-            let run = |side: usize| in_a_process(sides[side], rounds, spread);
+            let run = |side: usize| in_a_process(sides[side], apart);
             // Who begins alternates.
             let first = repetition % 2;
             let (one, other) = (run(first), run(1 - first));

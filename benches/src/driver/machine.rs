@@ -12,9 +12,6 @@ use rtcmesh_core::net::{Datagram, IoCommand, IoEvent, Transmit};
 use rtcmesh_core::time::Deadline;
 use rtcmesh_core::transport::{Event, Media, Outcome};
 
-/// How often it wants to be called, as a mesh that plays audio does.
-const TICK: Duration = Duration::from_millis(10);
-
 pub(crate) struct Machine<F> {
     /// To be told the address of the socket.
     started: Option<F>,
@@ -22,17 +19,25 @@ pub(crate) struct Machine<F> {
     transmits: VecDeque<Transmit>,
     command: Option<IoCommand>,
     outcome: Option<Outcome>,
+    /// How often it wants to be called, and when it is next.
+    tick: Option<Duration>,
     next: Instant,
 }
 
 impl<F> Machine<F> {
-    pub(crate) fn new(now: Instant, started: F, sent: Arc<AtomicU64>) -> Self {
+    pub(crate) fn new(
+        now: Instant,
+        tick: Option<Duration>,
+        started: F,
+        sent: Arc<AtomicU64>,
+    ) -> Self {
         Self {
             started: Some(started),
             sent,
             transmits: VecDeque::with_capacity(1024),
             command: None,
             outcome: None,
+            tick,
             next: now,
         }
     }
@@ -73,7 +78,7 @@ where
     }
 
     fn handle_timeout(&mut self, now: Instant) {
-        self.next = now + TICK;
+        self.next = now + self.tick.unwrap_or_default();
     }
 
     fn poll_transmit(&mut self) -> Option<Transmit> {
@@ -101,6 +106,6 @@ where
     }
 
     fn poll_timeout(&self) -> Option<Deadline> {
-        Some(Deadline::new(self.next, "the echo's tick"))
+        self.tick.map(|_| Deadline::new(self.next, "the echo's tick"))
     }
 }

@@ -62,11 +62,11 @@ pub struct Echo {
 }
 
 impl Echo {
-    /// Starts it on loopback.
+    /// Starts it on loopback. With a `tick` the machine wants to be called so often, as a mesh that plays audio does.
     ///
     /// # Panics
     /// Where it does not start.
-    pub fn start(side: Side) -> Self {
+    pub fn start(side: Side, tick: Option<Duration>) -> Self {
         let (tell, told) = mpsc::channel();
         let sent = Arc::new(AtomicU64::new(0));
         let polls = Arc::new(AtomicU64::new(0));
@@ -84,7 +84,8 @@ impl Echo {
                             // A task, as the driver is.
                             return tokio::spawn(bare_tokio(started)).await.expect("it goes on");
                         }
-                        adapter(TokioRuntime::current().expect("inside"), started, counter).await;
+                        let runtime = TokioRuntime::current().expect("inside");
+                        adapter(runtime, tick, started, counter).await;
                     });
                 }
                 Side::Smol | Side::BareSmol => {
@@ -101,7 +102,7 @@ impl Echo {
                             });
                             executor.spawn(counted).detach();
                         });
-                        adapter(runtime, started, counter).await;
+                        adapter(runtime, tick, started, counter).await;
                     }));
                 }
             }
@@ -136,10 +137,11 @@ pub fn cpu_of_others() -> Duration {
 
 async fn adapter<R: Runtime>(
     runtime: R,
+    tick: Option<Duration>,
     started: impl FnOnce(SocketAddr) + Send + 'static,
     counter: Arc<AtomicU64>,
 ) {
-    let machine = Machine::new(runtime.now(), started, counter);
+    let machine = Machine::new(runtime.now(), tick, started, counter);
     let mesh = rtcmesh_runtime::machine::start(runtime, machine).await;
     let _mesh = mesh.expect("an echo machine starts");
     std::future::pending().await
