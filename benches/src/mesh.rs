@@ -39,11 +39,19 @@ pub struct Mesh {
 
 impl Mesh {
     /// Starts a signaling server and as many peers at once, and waits until all are connected both ways,
-    /// every channel open.
+    /// every channel open. Audio comes through the jitter buffers.
     ///
     /// # Panics
     /// Where something fails or takes a minute.
     pub async fn connect(count: usize) -> (Self, Connecting) {
+        Self::connect_receiving(count, ReceivedAudio::Encoded).await
+    }
+
+    /// The same with audio received in this way.
+    ///
+    /// # Panics
+    /// Where something fails or takes a minute.
+    pub async fn connect_receiving(count: usize, received: ReceivedAudio) -> (Self, Connecting) {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let server =
             SignalingServer::bind([address], SignalingServerOptions::new()).expect("a free port");
@@ -51,7 +59,7 @@ impl Mesh {
         let mut peers = Vec::new();
         for n in 0..count {
             let mut config = Config::new(&url).peer_id(format!("p{n}")).max_peers(50);
-            config.audio.received = ReceivedAudio::Encoded;
+            config.audio.received = received;
             let transport = WebRtcTransport::new(config).expect("a valid configuration");
             let events = transport.events();
             peers.push((transport, events));

@@ -133,12 +133,16 @@ pub async fn bare_talk(duration: Duration) -> (f64, f64) {
 }
 
 /// The delay of a received packet from application to application, in microseconds: without what it waited
-/// in the jitter buffer, with the way out of it.
+/// in the jitter buffer, with the way out of it, where it came through one.
 fn delay(base: Instant, event: Option<TransportEvent>) -> Option<f64> {
     let Some(TransportEvent::Media(Media::Audio { frame, .. })) = event else { return None };
-    let AudioData::Encoded(packet) = &frame.data else { return None };
-    let nanos = u64::from_le_bytes(packet.opus.get(8..16)?.try_into().ok()?);
-    let on_the_way = base.elapsed().saturating_sub(frame.delay);
+    let (opus, held) = match &frame.data {
+        AudioData::Encoded(packet) => (&*packet.opus, frame.delay),
+        AudioData::Packet(packet) => (&*packet.payload, Duration::ZERO),
+        _ => return None,
+    };
+    let nanos = u64::from_le_bytes(opus.get(8..16)?.try_into().ok()?);
+    let on_the_way = base.elapsed().saturating_sub(held);
     Some((on_the_way.as_nanos() as f64 - nanos as f64) / 1e3)
 }
 
