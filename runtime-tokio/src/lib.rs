@@ -154,7 +154,8 @@ impl UdpSocket for TokioUdp {
         remote: SocketAddr,
         payload: &[u8],
     ) -> Poll<io::Result<()>> {
-        self.io.poll_send_to(cx, payload, remote).map_ok(drop)
+        let Self { io, .. } = self;
+        send(io, cx, || io.try_send_to(payload, remote)).map_ok(drop)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -173,13 +174,8 @@ impl UdpSocket for TokioUdp {
         payload: &[u8],
     ) -> Poll<io::Result<()>> {
         let Self { io, offload } = self;
-        loop {
-            ready!(io.poll_send_ready(cx))?;
-            let send = || offload.send(io, remote, segment, payload);
-            if let Some(sent) = unless_blocked(io.try_io(Interest::WRITABLE, send)) {
-                return Poll::Ready(sent);
-            }
-        }
+        let mut train = || offload.send(io, remote, segment, payload);
+        send(io, cx, || io.try_io(Interest::WRITABLE, &mut train))
     }
 
     fn coalesce(&mut self) -> bool {
@@ -199,6 +195,22 @@ impl UdpSocket for TokioUdp {
                 return Poll::Ready(received);
             }
         }
+    }
+}
+
+/// Sends by `operation`, one of tokio's `try_` methods. tokio is asked for leave only where it would block: otherwise it
+/// counted each datagram against the turn of the calling task, made a command's wait that are above the 128 of one, and
+/// woke the driver for them only once that turn was over.
+fn send<T>(
+    io: &tokio::net::UdpSocket,
+    cx: &mut Context<'_>,
+    mut operation: impl FnMut() -> io::Result<T>,
+) -> Poll<io::Result<T>> {
+    loop {
+        if let Some(sent) = unless_blocked(operation()) {
+            return Poll::Ready(sent);
+        }
+        ready!(io.poll_send_ready(cx))?;
     }
 }
 
