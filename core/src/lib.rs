@@ -7,7 +7,8 @@ pub mod codec;
 pub mod config;
 pub mod error;
 #[cfg(any(test, feature = "sim"))]
-mod hostile;
+#[doc(hidden)]
+pub mod hostile;
 pub mod id;
 pub mod media;
 pub mod net;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rtcmesh_core::config::Config;
+use rtcmesh_core::hostile::Bytes;
 use rtcmesh_core::media::RuntimeData;
 use rtcmesh_core::net::{Datagram, Transmit};
 use rtcmesh_core::transport::{Event, Transport};
@@ -20,7 +21,11 @@ const KEPT: usize = 16;
 /// Where a promise is broken: that is a mistake of the library, not of the bytes.
 #[doc(hidden)]
 pub fn hostile_datagrams(bytes: &[u8]) {
-    let Some((first, mut bytes)) = bytes.split_first() else { return };
+    if bytes.is_empty() {
+        return;
+    }
+    let mut bytes = Bytes(bytes);
+    let first = bytes.byte();
     let from_the_beginning = first % 4 == 0;
     let mut world = World::new(u64::from(first / 16));
     for name in ["p0", "p1"] {
@@ -40,7 +45,7 @@ pub fn hostile_datagrams(bytes: &[u8]) {
             }
             continue;
         }
-        let what = take(&mut bytes);
+        let what = bytes.byte();
         match due.into_iter().next() {
             Some(real) if what % 4 < 2 => {
                 kept.drain(..(kept.len() + 1).saturating_sub(KEPT));
@@ -69,10 +74,10 @@ pub fn hostile_datagrams(bytes: &[u8]) {
 }
 
 /// Hands over a datagram with some changes, as if it came from the real sender or his neighbour.
-fn inject(world: &mut World, (to, mut transmit): (usize, Transmit), bytes: &mut &[u8]) {
-    for _ in 0..take(bytes) % 4 {
-        let (what, value) = (take(bytes), take(bytes));
-        let place = usize::from(take(bytes)) % transmit.payload.len().max(1);
+fn inject(world: &mut World, (to, mut transmit): (usize, Transmit), bytes: &mut Bytes<'_>) {
+    for _ in 0..bytes.byte() % 4 {
+        let (what, value) = (bytes.byte(), bytes.byte());
+        let place = usize::from(bytes.byte()) % transmit.payload.len().max(1);
         let payload = &mut transmit.payload;
         match what % 6 {
             0 | 1 => {
@@ -84,7 +89,7 @@ fn inject(world: &mut World, (to, mut transmit): (usize, Transmit), bytes: &mut 
             3 => payload.extend(std::iter::repeat_n(value, usize::from(what))),
             4 => {
                 payload.clear();
-                payload.extend(std::iter::from_fn(|| Some(take(bytes))).take(usize::from(value)));
+                payload.extend(std::iter::from_fn(|| Some(bytes.byte())).take(usize::from(value)));
             }
             _ => transmit.remote.set_port(transmit.remote.port() ^ u16::from(value)),
         }
@@ -94,11 +99,4 @@ fn inject(world: &mut World, (to, mut transmit): (usize, Transmit), bytes: &mut 
         let datagram = Datagram { socket: *socket, remote: *remote, payload };
         transport.handle_datagram(now, datagram);
     });
-}
-
-/// The next byte; behind the end zeros.
-fn take(bytes: &mut &[u8]) -> u8 {
-    let Some((first, rest)) = bytes.split_first() else { return 0 };
-    *bytes = rest;
-    *first
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use proptest::prelude::*;
 use rtcmesh_core::{signaling, sync, transport};
-use rtcmesh_sim::hostile_datagrams;
+use rtcmesh_sim::{hostile_datagrams, net};
 
 type Target = fn(Instant, &[u8]);
 
@@ -26,7 +26,9 @@ const TARGETS: &[(&str, Target)] = &[
     ("signaling_client", signaling::hostile_client),
     ("signaling_message", signaling::hostile_message),
     ("signaling_server", |start, bytes| drop(signaling::hostile_server(start, bytes))),
+    ("stun", |_, bytes| net::hostile_stun(bytes)),
     ("sync_manager", sync::hostile),
+    ("turn", |_, bytes| net::hostile_turn(bytes)),
 ];
 
 /// The most files of a corpus, and bytes in them.
@@ -70,7 +72,7 @@ macro_rules! corpora {
 
 corpora! {
     correction datagrams demux drift_fit mesh ntp_map peer recording renderer ring signaling_client signaling_message
-    signaling_server sync_manager
+    signaling_server stun sync_manager turn
 }
 
 #[test]
@@ -81,7 +83,12 @@ fn every_target_is_replayed_and_told_of() {
     let replayed: BTreeSet<String> = REPLAYED.iter().map(|name| (*name).to_owned()).collect();
     assert_eq!(targets, replayed);
     let record = fs::read_to_string(fuzz().join("README.md")).unwrap();
+    let manifest = fs::read_to_string(fuzz().join("Cargo.toml")).unwrap();
     for name in targets {
+        assert!(
+            manifest.contains(&format!("name = \"{name}\"")),
+            "{name} is not in fuzz/Cargo.toml"
+        );
         assert!(record.contains(&format!("| `{name}` |")), "{name} is not in fuzz/README.md");
     }
 }

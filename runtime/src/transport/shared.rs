@@ -4,7 +4,7 @@ use std::array;
 use std::collections::BTreeMap;
 use std::iter;
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
@@ -34,6 +34,8 @@ pub(crate) struct Shared<R: Runtime, M> {
     pub(crate) runtime: R,
     pub(crate) counters: Counters,
     io: Mutex<Io<R>>,
+    /// The driver waits for them.
+    io_wanted: AtomicBool,
     state: Mutex<State<M>>,
 }
 
@@ -72,12 +74,16 @@ impl<R: Runtime, M: Machine> Shared<R, M> {
             next_ticket: 0,
         };
         let (io, state) = (Mutex::new(io), Mutex::new(state));
-        Self { runtime, counters: Counters::default(), io, state }
+        let io_wanted = AtomicBool::new(false);
+        Self { runtime, counters: Counters::default(), io, io_wanted, state }
     }
 
-    /// The sockets, for the driver.
+    /// The sockets, for the driver. Commands without end do not keep it from them: while it waits they leave them alone.
     pub(crate) fn io(&self) -> MutexGuard<'_, Io<R>> {
-        self.io.lock().unwrap_or_else(PoisonError::into_inner)
+        self.io_wanted.store(true, Ordering::Relaxed);
+        let io = self.io.lock().unwrap_or_else(PoisonError::into_inner);
+        self.io_wanted.store(false, Ordering::Relaxed);
+        io
     }
 
     /// The state. A panic under the lock is the machine's, which contains those of its peers itself: the
@@ -95,7 +101,8 @@ impl<R: Runtime, M: Machine> Shared<R, M> {
     pub(crate) fn command<T>(&self, command: impl FnOnce(&mut State<M>, Instant) -> T) -> T {
         let now = self.runtime.now();
         // Whoever has the sockets now has them for some calls of the system: the driver is told to look after that.
-        let io = self.io.try_lock().ok();
+        let lent = !self.io_wanted.load(Ordering::Relaxed);
+        let io = lent.then(|| self.io.try_lock().ok()).flatten();
         let mut state = self.lock();
         let result = command(&mut state, now);
         let waiting = state.driver_waker.clone().filter(|_| state.leaving.is_none());
@@ -110,13 +117,18 @@ impl<R: Runtime, M: Machine> Shared<R, M> {
         let due = state.machine.poll_timeout().map(|deadline| deadline.at);
         let early = due.is_some_and(|due| io.alarm.is_none_or(|alarm| due < alarm));
         let woken = if more || early { state.driver_waker.take() } else { None };
-        drop(state);
+        let others = !state.woken.is_empty();
+        // Nobody is woken while the sockets are held: an executor may poll the driver at once.
+        state.unlock();
         if !io.transmits.is_empty() {
             // A socket that is full wakes the driver.
             let cx = &mut Context::from_waker(&driver);
             io.sockets.send(cx, now, &mut io.transmits, &self.counters);
         }
         drop(lent);
+        if others {
+            drop(self.lock());
+        }
         if let Some(waker) = woken {
             waker.wake();
         }
@@ -133,6 +145,13 @@ pub(crate) struct Locked<'a, M> {
     mutex: &'a Mutex<State<M>>,
     /// There until it is dropped.
     guard: Option<MutexGuard<'a, State<M>>>,
+}
+
+impl<M> Locked<'_, M> {
+    /// Releases the lock and wakes nobody: whoever has it next does.
+    fn unlock(mut self) {
+        self.guard = None;
+    }
 }
 
 impl<M> Deref for Locked<'_, M> {

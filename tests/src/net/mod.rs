@@ -46,9 +46,9 @@ pub(crate) use network::Fate;
 pub use network::{Access, AccessConfig, Arrival, Network};
 pub use preset::{Preset, UnknownPreset};
 pub use stats::{Lost, NetStats};
-pub use stun::{Outgoing, StunServer};
+pub use stun::{Outgoing, StunServer, hostile_stun};
 pub use topology::{Realm, SiteId};
-pub use turn::{TurnConfig, TurnServer};
+pub use turn::{TurnConfig, TurnServer, hostile_turn};
 
 #[cfg(test)]
 #[path = "net_tests.rs"]

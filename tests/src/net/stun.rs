@@ -150,11 +150,13 @@ impl<'a> Message<'a> {
         self.all(number).map(|value| unmask(value, &self.transaction))
     }
 
-    /// The code of an ERROR-CODE, 300 to 699.
+    /// The code of an ERROR-CODE, 300 to 699 (section 14.8).
     #[must_use]
     pub fn error(&self) -> Option<u16> {
         let value = self.get(attribute::ERROR_CODE)?;
-        Some(u16::from(*value.get(2)?) * 100 + u16::from(*value.get(3)?))
+        // What is beside the class in its byte is reserved.
+        let (class, number) = (u16::from(value.get(2)? & 7), u16::from(*value.get(3)?));
+        ((3..7).contains(&class) && number < 100).then_some(class * 100 + number)
     }
 
     /// Those attributes that have to be understood (section 14: below 0x8000) and are none of `known`.
@@ -349,6 +351,12 @@ pub(super) fn binding(bytes: &[u8], from: SocketAddr) -> Option<Vec<u8>> {
     let answer = Builder::answer(Class::Success, &request);
     Some(answer.address(attribute::XOR_MAPPED_ADDRESS, from).finish(None))
 }
+
+#[path = "stun_hostile.rs"]
+mod hostile;
+
+pub use hostile::hostile_stun;
+pub(super) use hostile::{damaged, raw};
 
 #[cfg(test)]
 #[path = "stun_tests.rs"]

@@ -61,6 +61,18 @@ fn addresses_are_masked_as_in_the_vectors() {
 }
 
 #[test]
+fn error_codes_are_those_that_there_are() {
+    let code = |class, number| {
+        let message = Builder::new(Class::Error, BINDING, [1; 12]);
+        let written = message.add(attribute::ERROR_CODE, &[0, 0, class, number]).finish(None);
+        Message::parse(&written).unwrap().error()
+    };
+    assert_eq!((code(4, 1), code(6, 99), code(3, 0)), (Some(401), Some(699), Some(300)));
+    assert_eq!(code(0xFC, 38), Some(438), "the other bits are reserved");
+    assert_eq!((code(2, 99), code(7, 0), code(4, 100), code(0x87, 0xD9)), (None, None, None, None));
+}
+
+#[test]
 fn the_server_tells_where_a_request_came_from() {
     let mut server = StunServer::new();
     let (to, from) = ("198.18.0.1:3478".parse().unwrap(), "198.18.0.9:1234".parse().unwrap());

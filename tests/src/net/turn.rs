@@ -45,6 +45,10 @@ const CHANNELS: std::ops::RangeInclusive<u16> = 0x4000..=0x4FFF;
 /// Relayed ports, section 7.2: the dynamic ones.
 const FIRST_RELAYED: u16 = 49_152;
 
+/// What a datagram carries at most: 65,535 bytes less the headers of UDP and IPv4; IPv6 does not count its own.
+const MAX_V4: usize = 65_507;
+const MAX_V6: usize = 65_527;
+
 /// UDP in REQUESTED-TRANSPORT, section 18.8.
 const UDP: u8 = 17;
 
@@ -208,7 +212,11 @@ impl TurnServer {
         });
     }
 
+    /// What is longer than a datagram can be is lost.
     fn reply(&mut self, from: SocketAddr, to: SocketAddr, payload: Vec<u8>) {
+        if payload.len() > if to.is_ipv6() { MAX_V6 } else { MAX_V4 } {
+            return;
+        }
         if self.replies.len() >= MAX_REPLIES {
             self.replies.pop_front();
         }
@@ -362,7 +370,9 @@ impl TurnServer {
         request: &Message<'_>,
     ) -> Result<Builder, Refusal> {
         let known = self.allocations.get(&client);
-        if known.is_some_and(|known| known.transaction != request.transaction) {
+        let again =
+            |known: &Allocation| known.transaction == request.transaction && known.user == user;
+        if known.is_some_and(|known| !again(known)) {
             return Err((437, "Allocation Mismatch"));
         }
         match request.get(attribute::REQUESTED_TRANSPORT) {
@@ -380,10 +390,13 @@ impl TurnServer {
         if known.is_none() && self.allocations.len() >= self.config.max_allocations {
             return Err((486, "Allocation Quota Reached"));
         }
-        let lifetime = lifetime(request, self.config.max_lifetime, false);
-        let relayed = match known {
-            Some(known) => known.relayed,
-            None => self.relay(client).ok_or((508, "Insufficient Capacity"))?,
+        let (relayed, lifetime) = match known {
+            // As long as it still lives (section 7.2).
+            Some(known) => (known.relayed, known.expires.saturating_sub(now)),
+            None => {
+                let relayed = self.relay(client).ok_or((508, "Insufficient Capacity"))?;
+                (relayed, lifetime(request, self.config.max_lifetime, false))
+            }
         };
         self.allocations.entry(client).or_insert_with(|| Allocation {
             relayed,
@@ -463,6 +476,11 @@ fn lifetime(request: &Message<'_>, most: Duration, zero: bool) -> Duration {
         asked => asked.unwrap_or(LIFETIME).clamp(LIFETIME.min(most), most),
     }
 }
+
+#[path = "turn_hostile.rs"]
+mod hostile;
+
+pub use hostile::hostile_turn;
 
 #[cfg(test)]
 #[path = "turn_tests.rs"]

@@ -27,6 +27,7 @@ fn seconds(seconds: u64) -> Duration {
 struct Test {
     server: TurnServer,
     nonce: String,
+    user: &'static str,
     password: &'static str,
     transactions: u8,
     now: Duration,
@@ -38,7 +39,8 @@ impl Test {
         change(&mut config);
         let server = TurnServer::new(config, Seed::from_number(1), Duration::ZERO);
         let nonce = String::new();
-        Self { server, nonce, password: "secret", transactions: 0, now: Duration::ZERO }
+        let (user, password, now) = (USER, "secret", Duration::ZERO);
+        Self { server, nonce, user, password, transactions: 0, now }
     }
 
     /// With an allocation: its relayed address.
@@ -66,10 +68,10 @@ impl Test {
         self.transactions += 1;
         let request = Builder::new(Class::Request, method, [self.transactions; 12]);
         let request = add(request)
-            .add(attribute::USERNAME, USER.as_bytes())
+            .add(attribute::USERNAME, self.user.as_bytes())
             .add(attribute::REALM, b"turn.test")
             .add(attribute::NONCE, self.nonce.as_bytes());
-        let key = long_term_key(USER, "turn.test", self.password);
+        let key = long_term_key(self.user, "turn.test", self.password);
         let protected = !self.nonce.is_empty();
         let request = request.finish(protected.then_some(&key));
         let listen = self.server.config.listen;
@@ -199,6 +201,40 @@ fn an_allocate_that_is_sent_again_gets_the_same_answer() {
     test.transactions -= 1;
     assert_eq!(test.allocate(client()), Ok(relayed));
     assert_eq!(test.allocate(client()), Err(437));
+}
+
+#[test]
+fn an_allocate_that_is_sent_again_tells_how_long_is_left() {
+    let (mut test, _) = Test::allocated();
+    (test.transactions, test.now) = (test.transactions - 1, seconds(100));
+    let add = |b: Builder| b.add(attribute::REQUESTED_TRANSPORT, &[UDP, 0, 0, 0]);
+    let answer = test.ask(client(), method::ALLOCATE, add).unwrap();
+    let left = Message::parse(&answer).unwrap().number(attribute::LIFETIME);
+    assert_eq!(left, Some(500));
+}
+
+#[test]
+fn nobody_gets_the_allocation_of_another_user() {
+    let (mut test, _) = Test::allocated();
+    test.server.config.users.insert("bob".to_owned(), "hidden".to_owned());
+    (test.user, test.password) = ("bob", "hidden");
+    assert_eq!(test.refresh(600), Err(441));
+    // Not by the same transaction either.
+    test.transactions = 1;
+    assert_eq!(test.allocate(client()), Err(437));
+}
+
+#[test]
+fn what_fits_into_no_datagram_is_lost() {
+    let (mut test, relayed) = Test::allocated();
+    test.permit(peer()).unwrap();
+    // An indication has a header of 20 bytes and one of 4 for each attribute; an address is 8.
+    let fits = MAX_V4 - 20 - 12 - 4;
+    assert!(test.deliver(relayed, peer(), &vec![0; fits / 4 * 4]).is_some());
+    assert_eq!(test.deliver(relayed, peer(), &vec![0; fits + 1]), None);
+    test.bind(0x4000, peer()).unwrap();
+    assert!(test.deliver(relayed, peer(), &vec![0; MAX_V4 - 4]).is_some());
+    assert_eq!(test.deliver(relayed, peer(), &vec![0; MAX_V4]), None);
 }
 
 #[test]

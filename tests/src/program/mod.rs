@@ -30,6 +30,9 @@ struct Arguments {
     /// Many seeds, the second excluded: `0..200`.
     #[arg(long, value_parser = range)]
     seeds: Option<RangeInclusive<u64>>,
+    /// The world and its acts from this file, an input of the fuzzing target `mesh`, in place of a seed.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "seeds", "peers", "scenario", "preset", "minutes", "decode"])]
+    input: Option<PathBuf>,
     /// How many peers, 2 to 64; otherwise the seed draws it.
     #[arg(long, value_parser = clap::value_parser!(u8).range(2..=64))]
     peers: Option<u8>,
@@ -97,8 +100,13 @@ fn healed_within(text: &str) -> Result<f64, String> {
 }
 
 impl Arguments {
-    fn options(&self) -> Options {
+    fn options(&self) -> Result<Options, String> {
         let mut options = Options::default();
+        if let Some(name) = &self.input {
+            let input =
+                std::fs::read(name).map_err(|error| format!("{}: {error}", name.display()))?;
+            options.input = Some(input);
+        }
         options.scenario = self.scenario;
         options.peers = self.peers.map(usize::from);
         options.preset = self.preset;
@@ -106,14 +114,18 @@ impl Arguments {
         options.only = self.acts.as_ref().map(|acts| acts.0.clone());
         options.decode = self.decode;
         options.healed_within = self.healed_within.map(Duration::from_secs_f64);
-        options
+        Ok(options)
     }
 
     /// The line that runs a seed again.
     fn again(&self, seed: u64, only: Option<&[usize]>) -> String {
         let features = if self.decode { " --features opus" } else { "" };
-        let mut line = format!("cargo run --release -p rtcmesh-sim{features} -- --seed {seed}");
+        let mut line = format!("cargo run --release -p rtcmesh-sim{features} --");
         let mut add = |name: &str, value: String| line.push_str(&format!(" --{name} {value}"));
+        match &self.input {
+            Some(name) => add("input", name.display().to_string()),
+            None => add("seed", seed.to_string()),
+        }
         if let Some(scenario) = self.scenario {
             add("scenario", scenario.to_string());
         }
@@ -163,14 +175,15 @@ fn all(arguments: &Arguments) -> Result<bool, String> {
     if count > 1 && arguments.trace.is_some() {
         return Err("--trace takes one seed".to_owned());
     }
+    let options = arguments.options()?;
     // What cannot be written is better known before than after.
     let mut trace = arguments.trace.as_deref().map(Trace::create).transpose()?;
     let bar = bar(count, arguments.json);
     let mut failed = Vec::new();
     let (mut elapsed, mut cpu) = (0.0, 0.0);
     for seed in seeds {
-        let plan = Plan::draw(seed, &arguments.options());
-        if let Some(number) = plan.unknown_act(&arguments.options()) {
+        let plan = Plan::draw(seed, &options);
+        if let Some(number) = plan.unknown_act(&options) {
             return Err(format!("seed {seed} draws no act {number}"));
         }
         if count == 1 && !arguments.json {
@@ -192,7 +205,7 @@ fn all(arguments: &Arguments) -> Result<bool, String> {
         bar.suspend(|| tell(arguments, &report, (cpu_seconds, engine), count));
         if !report.passed() {
             failed.push(seed);
-            let only = arguments.minimise.then(|| minimised(arguments, &plan, &report));
+            let only = arguments.minimise.then(|| minimised(arguments, &options, &plan, &report));
             bar.suspend(|| say_again(arguments, &plan, only.as_deref()));
         }
         if let Some(trace) = &mut trace {
@@ -254,7 +267,7 @@ fn say_again(arguments: &Arguments, plan: &Plan, only: Option<&[usize]>) {
 }
 
 /// A few acts that suffice, with a bar while they are sought.
-fn minimised(arguments: &Arguments, plan: &Plan, report: &Report) -> Vec<usize> {
+fn minimised(arguments: &Arguments, options: &Options, plan: &Plan, report: &Report) -> Vec<usize> {
     let bar = bar(minimise::MAX_TRIES as u64, arguments.json);
     if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos} tries of at most {len}, {msg}")
     {
@@ -264,7 +277,7 @@ fn minimised(arguments: &Arguments, plan: &Plan, report: &Report) -> Vec<usize> 
         bar.set_position(tries as u64);
         bar.set_message(format!("{left} acts are left"));
     };
-    let found = minimise::minimise(plan, &arguments.options(), report, watch);
+    let found = minimise::minimise(plan, options, report, watch);
     bar.finish_and_clear();
     found
 }

@@ -187,6 +187,8 @@ pub struct Options {
     pub duration: Option<Duration>,
     /// Only these acts, by their numbers; `None`: all.
     pub only: Option<Vec<usize>>,
+    /// A fuzzer's input: the world and its acts are read from it ([`Plan::decode`]), and no seed draws them.
+    pub input: Option<Vec<u8>>,
     /// Whether received audio is decoded and played, which needs the feature `opus` of the core.
     pub decode: bool,
     /// When everything that can connect must have connected after the last fault; [`Plan::HEALED_WITHIN`] by default.
@@ -257,6 +259,18 @@ impl Plan {
     /// What this seed draws. `options` fix parts of it.
     #[must_use]
     pub fn draw(seed: u64, options: &Options) -> Self {
+        let mut plan = match &options.input {
+            Some(input) => Self::decode(input),
+            None => Self::drawn(seed, options),
+        };
+        if let Some(only) = &options.only {
+            let numbered = plan.acts.into_iter().enumerate();
+            plan.acts = numbered.filter(|(n, _)| only.contains(n)).map(|(_, act)| act).collect();
+        }
+        plan
+    }
+
+    fn drawn(seed: u64, options: &Options) -> Self {
         let scenario = options.scenario.unwrap_or(Scenario::Mixed);
         let root = Rng::new(Seed::from_number(seed)).fork("plan").fork(scenario.name());
         // Each part has a generator of its own, so that fixing one changes nothing in another.
@@ -310,10 +324,6 @@ impl Plan {
         } else {
             (0.0, 0.0)
         };
-        if let Some(only) = &options.only {
-            let numbered = acts.into_iter().enumerate();
-            acts = numbered.filter(|(n, _)| only.contains(n)).map(|(_, act)| act).collect();
-        }
         let decode = options.decode;
         let healed_within = options.healed_within.unwrap_or(Self::HEALED_WITHIN);
         Self {

@@ -134,6 +134,10 @@ pub(super) struct Model {
 const TOLD_WITHIN: Duration = Duration::from_secs(1);
 const PLAYED_WITHIN: Duration = Duration::from_secs(5);
 
+/// The same of video. What is behind a hole waits until the engine has asked for it five times, a round trip apart, and for three more
+/// (str0m's `NackRegister::recovery_deadline`); over the slowest networks, with full buffers, a round trip takes 3.5 s.
+const SHOWN_WITHIN: Duration = Duration::from_secs(30);
+
 /// A call is answered within this of the event that answers it.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(1);
 
@@ -473,7 +477,11 @@ impl Model {
         let name = media.peer();
         let other = number(name.as_str()).filter(|other| *other < self.minds.len());
         let other = other.ok_or_else(|| format!("media of {name}, who is nobody"))?;
-        self.must_have_path(when, (host, other), PLAYED_WITHIN, "media of")?;
+        let within = match media {
+            Media::Video { .. } => SHOWN_WITHIN,
+            _ => PLAYED_WITHIN,
+        };
+        self.must_have_path(when, (host, other), within, "media of")?;
         let pair = self.minds[host].pairs.entry(other).or_default();
         if !pair.was_up && !pair.at.is_up() {
             return Err(format!("media of {name}, which is {:?}", pair.at));

@@ -44,8 +44,13 @@ impl Run<'_> {
         let texts = said.iter().enumerate().map(|(id, (method, params))| {
             json!({"jsonrpc": "2.0", "method": method, "params": params, "id": id}).to_string()
         });
-        let texts: Vec<String> = texts.collect();
-        let room = format!("/room{}", self.plan.peers[b].room);
+        let mut texts: Vec<String> = texts.collect();
+        let peers = &self.plan.peers;
+        if peers[a].room != peers[b].room {
+            // In another room the name is free for everybody.
+            texts.pop();
+        }
+        let room = format!("/room{}", peers[b].room);
         self.world.send_signaling(stranger, &room, &texts);
     }
 }
