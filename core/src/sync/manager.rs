@@ -28,7 +28,6 @@ use super::ntp_map::ReportUse;
 use super::packet::{Inserted, Packet, Pop};
 use super::ring;
 use super::settings::SyncConfig;
-use super::stream::since;
 use super::video::{self, VideoBuffer, VideoPacket, VideoPop};
 use crate::error::ConfigError;
 use crate::id::PeerId;
@@ -517,6 +516,12 @@ impl<A, V> SyncManager<A, V> {
     }
 }
 
+/// The nanoseconds from `zero` to `at`, however far apart they are: what is there and back must be zero.
+fn exactly_since(zero: Instant, at: Instant) -> i128 {
+    let nanos = |time: Duration| time.as_nanos() as i128;
+    nanos(at.saturating_duration_since(zero)) - nanos(zero.saturating_duration_since(at))
+}
+
 fn alignment_of<T: MediaTimestamp>(
     clock: &MediumClock<T>,
     now: Instant,
@@ -535,7 +540,7 @@ fn alignment_of<T: MediaTimestamp>(
     let asymmetry = round_trip.map_or(ASYMMETRY_MS, |trip| trip.as_secs_f64() * 500.0);
     let stepped = clock.stepped();
     Some(Alignment {
-        arrival: i128::from(since(zero, origin)) + arrival,
+        arrival: exactly_since(zero, origin) + arrival,
         captured_us,
         error_ms: spread + map.error_us().unwrap_or(0.0) / 1e3 + asymmetry,
         // The media clock against the local one, less against the sender's own.

@@ -130,8 +130,7 @@ mod tests {
     #[test]
     fn an_input_takes_the_place_of_a_seed() {
         let bytes: Vec<u8> = (0..140).collect();
-        let mut options = Options::default();
-        options.input = Some(bytes.clone());
+        let mut options = Options { input: Some(bytes.clone()), ..Options::default() };
         let whole = Plan::draw(7, &options);
         assert_eq!(whole, Plan::decode(&bytes));
         options.only = Some(vec![3, 5]);
