@@ -60,7 +60,8 @@ fn every_scenario_passes_at_some_seeds() {
             // Elsewhere two may have been drawn between whom there is no path.
             let all = scenario != Scenario::Talk || report.pairs.0 == report.pairs.1;
             assert!(all, "everybody connects: {report}");
-            if seed == 1_000 {
+            // At this seed each of them connects somebody.
+            if seed == 1_002 {
                 writeln!(digests, "{scenario} {}", report.digest).unwrap();
             }
         }
