@@ -1,7 +1,7 @@
 //! What the parts of a [`Runtime`] have to do: clock, timers, tasks, sockets, names.
 
 use std::future::poll_fn;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Waker};
@@ -36,8 +36,12 @@ pub(super) fn families<R: Runtime>(runtime: &R) -> Vec<(&'static str, SocketAddr
     let v4 = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let v6 = SocketAddr::from((Ipv6Addr::LOCALHOST, 0));
     let mut families = vec![("IPv4", v4)];
-    // A system may have none of it.
-    families.extend(runtime.bind_udp(v6).is_ok().then_some(("IPv6", v6)));
+    match runtime.bind_udp(v6) {
+        Ok(_) => families.push(("IPv6", v6)),
+        // A system may have none of it. It is written past the capture of test harnesses, which would keep it from whoever
+        // reads that all has passed; that nobody can be told does no harm.
+        Err(error) => drop(writeln!(io::stderr(), "skipped: checks over IPv6: ::1: {error}")),
+    }
     families
 }
 
