@@ -88,9 +88,10 @@ pub struct Driven {
     pub polls: u64,
 }
 
-/// Counts the allocations of a driver for so many datagrams. Larger bursts than those that count warm up.
-pub fn driver(side: Side, datagrams: usize) -> Driven {
-    let echo = Echo::start(side, Some(Duration::from_millis(10)));
+/// Counts the allocations of a driver for so many datagrams. With a `tick` its machine wants to be called so often, which takes
+/// a timer. Larger bursts than those that count warm up.
+pub fn driver(side: Side, tick: Option<Duration>, datagrams: usize) -> Driven {
+    let echo = Echo::start(side, tick);
     let mut loads: Vec<_> = [(1, 12, 80), (1, 12, 1200), (12, 1, 80)]
         .map(|(places, burst, size)| Load::new(places, burst, size, false))
         .into_iter()

@@ -1,6 +1,8 @@
 //! What our layer allocates: nothing per packet, and little per connection. One test, since the allocator's
 //! counts are those of the whole process.
 
+use std::time::Duration;
+
 use rtcmesh_benches::driver::Side;
 use rtcmesh_benches::frames::Kind;
 use rtcmesh_benches::memory::{
@@ -23,12 +25,17 @@ fn no_allocation_of_ours_per_packet_and_an_idle_connection_is_small() {
     }
     assert_eq!(sync_manager(5_000), 0, "allocations of the sync manager in 100 s");
     assert_eq!(callback(1_000), 0, "allocations of an audio callback in 20 s");
-    for side in [Side::Tokio, Side::Smol] {
-        let found = driver(side, 4_000);
+    // The echoes go on: on smol the one with a timer comes last, since all share a reactor.
+    let tick = Some(Duration::from_millis(10));
+    for (side, tick) in [(Side::Tokio, tick), (Side::Smol, None), (Side::Smol, tick)] {
+        let found = driver(side, tick, 4_000);
         assert!(found.machines >= 4_000, "the echo machine allocates what it sends: {found:?}");
-        // None on tokio. smol's reactor makes a vector for whom it wakes and splits its map of timers, each time that it
-        // looks; whatever is made for each datagram would be more.
-        assert!(found.ours <= 3 * found.polls, "allocations of the driver on {side:?}: {found:?}");
+        // None on tokio. smol's reactor makes a vector for whom it wakes, each time that it looks, and with a timer splits its map
+        // of those; it looks a few times more often than the driver is polled (by up to a sixth, and the bare loop's too). One of
+        // ours for each poll, or for each burst, would be more.
+        let looks = found.polls + found.polls / 2;
+        let most = if tick.is_some() { looks + found.polls } else { looks };
+        assert!(found.ours <= most, "allocations of the driver on {side:?}, {tick:?}: {found:?}");
     }
     let engine = engine_connection();
     let ours = connection(2, 5);

@@ -5,8 +5,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-/// A world that everybody connects in, with acts in its last seconds; in no time at all it cannot have healed: the sixth peer crashes
-/// and is still gone at the end.
+/// A world of three that everybody connects in, with acts in its last seconds; in no time at all it cannot have healed from them.
 const SMALL: &[&str] = &["--seed", "3", "--scenario", "churn", "--peers", "3", "--minutes", "0.1"];
 const FAILS: &[&str] = &["--healed-within", "0"];
 
@@ -42,7 +41,9 @@ fn what_passes_exits_with_0_and_tells_all_in_one_object() {
     assert_eq!(object["scenario"], "churn");
     assert_eq!(object["digest"].as_str().map(str::len), Some(64));
     assert!(object["virtual_seconds"].as_f64() > Some(9.0), "{object}");
-    assert!(object["cpu_seconds"].as_f64() > Some(0.0), "{object}");
+    // A clock that moves in ticks may show none.
+    let cpu = object["cpu_seconds"].as_f64().expect("a time");
+    assert_eq!(object["times_real_time"].is_null(), cpu == 0.0, "{object}");
     assert_eq!(object["violations"], Value::Array(Vec::new()));
     assert_eq!(text(&output.stderr), "", "nobody looks at it");
 }

@@ -74,3 +74,20 @@ pub(super) fn thread_cpu_seconds() -> Option<f64> {
     let nanos: f64 = text.split(' ').next()?.parse().ok()?;
     Some(nanos / 1e9)
 }
+
+/// How many times so many seconds of CPU go into others; `None`: it took less than the clock resolves, which is a scheduler's tick
+/// on some systems.
+pub(super) fn times(seconds: f64, cpu_seconds: f64) -> Option<f64> {
+    (cpu_seconds > 0.0).then(|| seconds / cpu_seconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::times;
+
+    #[test]
+    fn what_took_no_time_that_could_be_measured_has_no_speed() {
+        assert_eq!(times(43.0, 0.0), None);
+        assert_eq!(times(43.0, 0.5), Some(86.0));
+    }
+}

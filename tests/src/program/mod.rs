@@ -15,7 +15,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rtcmesh_sim::net::Preset;
 use rtcmesh_sim::scenario::{Options, Plan, Progress, Report, Scenario};
 
-use measure::{Measured, measured};
+use measure::{Measured, measured, times};
 use yardstick::Yardstick;
 
 /// Runs whole meshes in virtual time: each seed draws a world and what happens in it, and a model checks what it does.
@@ -215,9 +215,9 @@ fn all(arguments: &Arguments) -> Result<bool, String> {
     bar.finish_and_clear();
     if count > 1 && !arguments.json {
         let passed = count - failed.len() as u64;
-        let speed = elapsed / f64::max(cpu, 1e-9);
+        let speed = speed(times(elapsed, cpu));
         say(&format!(
-            "{passed} passed, {} failed; {elapsed:.0} virtual seconds in {cpu:.1} s of CPU: {speed:.0} times real time",
+            "{passed} passed, {} failed; {elapsed:.0} virtual seconds in {cpu:.1} s of CPU{speed}",
             failed.len()
         ));
     }
@@ -230,10 +230,10 @@ fn tell(
     (cpu_seconds, engine): (f64, Option<Yardstick>),
     count: u64,
 ) {
-    let speed = report.elapsed.as_secs_f64() / cpu_seconds.max(1e-9);
+    let times_real_time = times(report.elapsed.as_secs_f64(), cpu_seconds);
     if arguments.json {
         let mut object = report.json(cpu_seconds);
-        object["times_real_time"] = speed.into();
+        object["times_real_time"] = times_real_time.into();
         if let Some(engine) = engine {
             object["engine_cpu_seconds"] = engine.cpu_seconds.into();
             object["engine_datagrams"] = engine.datagrams.into();
@@ -242,18 +242,27 @@ fn tell(
         say(&object.to_string());
     } else if count == 1 || !report.passed() {
         let sent = report.network.sent;
+        let speed = speed(times_real_time);
         let each = cpu_seconds * 1e6 / sent.max(1) as f64;
         say(&format!(
-            "{report}\n{cpu_seconds:.2} s of CPU: {speed:.0} times real time; {sent} datagrams, {each:.1} us each"
+            "{report}\n{cpu_seconds:.2} s of CPU{speed}; {sent} datagrams, {each:.1} us each"
         ));
         if let Some(engine) = engine {
             let Yardstick { cpu_seconds: own, datagrams, audio } = engine;
-            let (over, (out, back)) = (engine.over(cpu_seconds), audio);
+            let (out, back) = audio;
+            let over = engine.over(cpu_seconds);
+            let over = over.map(|over| format!("; all of it takes {over:.2} times as long"));
+            let over = over.unwrap_or_default();
             say(&format!(
-                "the engine alone: {own:.2} s for {datagrams} datagrams, {back} of {out} packets of audio; all of it takes {over:.2} times as long"
+                "the engine alone: {own:.2} s for {datagrams} datagrams, {back} of {out} packets of audio{over}"
             ));
         }
     }
+}
+
+/// A speed as it follows the CPU time: nothing where it could not be measured.
+fn speed(times_real_time: Option<f64>) -> String {
+    times_real_time.map_or_else(String::new, |times| format!(": {times:.0} times real time"))
 }
 
 /// How to see a failure again.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rtcmesh_core::transport::BareEnd;
 use rtcmesh_sim::scenario::{Plan, Progress};
 
-use super::measure::thread_cpu_seconds;
+use super::measure::{thread_cpu_seconds, times};
 
 /// The world and the engine alone take turns after this much virtual time.
 const SLICE: Duration = Duration::from_secs(2);
@@ -30,9 +30,9 @@ pub(super) struct Yardstick {
 }
 
 impl Yardstick {
-    /// How many times as long something took.
-    pub(super) fn over(&self, cpu_seconds: f64) -> f64 {
-        cpu_seconds / self.cpu_seconds.max(1e-9)
+    /// How many times as long something took; `None`: its own time is below what the clock resolves.
+    pub(super) fn over(&self, cpu_seconds: f64) -> Option<f64> {
+        times(cpu_seconds, self.cpu_seconds)
     }
 }
 

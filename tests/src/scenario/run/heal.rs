@@ -19,6 +19,10 @@ const DRAINED_WITHIN: Duration = Duration::from_secs(6);
 const LISTENING: Duration = Duration::from_secs(3);
 const LEAST_HEARD: u64 = 75;
 
+/// What a link must have for each stream of audio for that, in bits per second: 50 packets of 80 bytes with their headers (RTP with
+/// its extensions, SRTP, UDP and IPv6 are some 86 bytes) are 66,000, and a fifth more is for RTCP, checks and SCTP.
+const RATE_OF_AUDIO: u64 = 80_000;
+
 /// How long nothing may arrive of what is on its way, when nothing new is sent: a path that is dead is left within 30 s, SCTP's pauses
 /// end after 3 s (docs/upstream.md), and a large message of 200 KB takes another 30 s over the worst path, 15 % lost at a round trip of
 /// 400 ms, by the throughput of congestion control at that loss (Mathis et al. 1997).
@@ -104,11 +108,35 @@ impl Run<'_> {
         let now = self.world.elapsed();
         for (a, b) in pairs.iter().flat_map(|(a, b)| [(*a, *b), (*b, *a)]) {
             let heard = self.model.heard(a, b);
-            if heard < LEAST_HEARD {
+            if heard < LEAST_HEARD && self.room_for_audio(&pairs, a, b) {
                 let what = format!("heard {heard} frames of p{b} in {LISTENING:?} of peace");
                 self.model.violation(now, Some(a), what);
             }
         }
+    }
+
+    /// Whether the links have room for what `to` hears of `from` while all of these pairs talk.
+    fn room_for_audio(&mut self, pairs: &[(usize, usize)], to: usize, from: usize) -> bool {
+        let streams = |host| pairs.iter().filter(|(a, b)| *a == host || *b == host).count();
+        let (sent, received) = (streams(from), streams(to));
+        let (up, _) = self.rates(from);
+        let (_, down) = self.rates(to);
+        carries(up, sent) && carries(down, received)
+    }
+
+    /// What a host's slowest links up and down give, in bits per second.
+    fn rates(&mut self, host: usize) -> (Option<u64>, Option<u64>) {
+        let number = self.world.network_number(host);
+        let network = self.world.network_mut();
+        let addresses: Vec<_> = network.interfaces(number).collect();
+        let (mut up, mut down) = (Vec::new(), Vec::new());
+        for address in addresses {
+            if let Some((of_up, of_down)) = network.link_mut(address) {
+                up.extend(of_up.rate);
+                down.extend(of_down.rate);
+            }
+        }
+        (up.into_iter().min(), down.into_iter().min())
     }
 
     /// All pairs of one room.
@@ -244,5 +272,40 @@ impl Run<'_> {
         }
         check(None, held.server, HELD_BY_SERVER);
         report
+    }
+}
+
+/// Whether a link of this rate has room for so many streams of audio; `None`: a link without a limit.
+fn carries(rate: Option<u64>, streams: usize) -> bool {
+    rate.is_none_or(|rate| streams as u64 * RATE_OF_AUDIO <= rate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::Preset;
+    use crate::scenario::{Options, Plan, Scenario};
+
+    /// A world at its start with so many behind bad Wi-Fi, and all pairs of those.
+    fn heard_by_all_of(peers: usize) -> bool {
+        let mut options = Options::default();
+        (options.scenario, options.peers) = (Some(Scenario::Talk), Some(peers + 1));
+        options.preset = Some(Preset::BadWifi);
+        let plan = Plan::draw(1, &options);
+        let mut run = Run::new(&plan, false);
+        let pairs: Vec<_> = (1..=peers).flat_map(|b| (1..b).map(move |a| (a, b))).collect();
+        run.room_for_audio(&pairs, 1, 2)
+    }
+
+    #[test]
+    fn thirteen_at_bad_wifi_hear_each_other_and_fourteen_need_not() {
+        assert!(heard_by_all_of(13), "12 streams of 80,000 bit/s over 1,000,000");
+        assert!(!heard_by_all_of(14), "13 streams");
+    }
+
+    #[test]
+    fn whoever_has_room_for_all_must_be_heard_by_all() {
+        assert!(carries(Preset::Lan.config().up.rate, 63));
+        assert!(carries(None, 1_000), "a link without a limit");
     }
 }
