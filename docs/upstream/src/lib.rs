@@ -1,5 +1,7 @@
 //! Two ends of a connection of plain str0m, in one thread and virtual time: what the programs in `src/bin` share.
 
+pub mod dtls;
+
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -76,6 +78,11 @@ impl Pair {
     /// Both are asked for what they have to send: something was done with them.
     pub fn wake(&mut self) {
         self.ends.iter_mut().for_each(|end| end.due = self.now);
+    }
+
+    /// A datagram that seems to be the other end's is on its way to this one.
+    pub fn deliver(&mut self, to: usize, datagram: Vec<u8>) {
+        self.on_their_way.push((self.now + DELAY, to, datagram));
     }
 
     /// Lets time pass over a path that changes nothing.
