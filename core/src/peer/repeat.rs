@@ -160,8 +160,8 @@ impl<D: DtlsInstance> DtlsInstance for Repeating<D> {
 
     fn handle_timeout(&mut self, now: Instant) -> Result<(), DtlsImplError> {
         match self.inner.handle_timeout(now) {
-            // The acknowledgement of the last flight was lost, and the other side, which is connected, does not give it
-            // again (docs/upstream.md). The connection works: it is ICE that tells when it is dead (RFC 7675).
+            // No try of the last flight was acknowledged: an outage can take them all (docs/upstream.md). The connection
+            // works: it is ICE that tells when it is dead (RFC 7675).
             Err(DtlsImplError::Timeout(TimeoutError::Handshake)) if self.connected => {
                 self.unacknowledged = Some(now + MAX_PAUSE);
             }
