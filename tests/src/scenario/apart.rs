@@ -103,8 +103,8 @@ impl Wishes {
 struct End {
     by: usize,
     at: Duration,
-    /// Whether one of the two has called since.
-    called: bool,
+    /// Whether one of the two has called since, or has learnt of the other anew: automatic mode calls then.
+    undone: bool,
 }
 
 /// Pairs of which one has ended the connection by wish: automatic mode leaves them apart until one calls, or is announced anew.
@@ -114,25 +114,33 @@ pub(super) struct Parted(BTreeMap<(usize, usize), End>);
 impl Parted {
     /// One has ended its connection with another.
     pub(super) fn ended(&mut self, now: Duration, by: usize, other: usize) {
-        self.0.insert(pair(by, other), End { by, at: now, called: false });
+        self.0.insert(pair(by, other), End { by, at: now, undone: false });
     }
 
     /// One calls the other.
     pub(super) fn called(&mut self, by: usize, other: usize) {
         if let Some(end) = self.0.get_mut(&pair(by, other)) {
-            end.called = true;
+            end.undone = true;
         }
     }
 
-    /// A host was told that another has ended their connection. That is its answer, where it has called before it knew.
+    /// A host was told that another has ended their connection. That is its answer, where it has called, or was called, before it knew:
+    /// the word of the end may come after an announce.
     pub(super) fn told(&mut self, host: usize, by: usize) {
         if let Some(end) = self.0.get_mut(&pair(host, by)).filter(|end| end.by == by) {
-            end.called = false;
+            end.undone = false;
         }
     }
 
-    /// One has learnt of the other anew, or they have connected.
-    pub(super) fn met(&mut self, when: When, a: usize, b: usize) {
+    /// One has learnt of the other anew.
+    pub(super) fn announced(&mut self, when: When, a: usize, b: usize) {
+        if let Some(end) = self.0.get_mut(&pair(a, b)).filter(|end| when.earliest > end.at) {
+            end.undone = true;
+        }
+    }
+
+    /// They have connected.
+    pub(super) fn connected(&mut self, when: When, a: usize, b: usize) {
         if self.0.get(&pair(a, b)).is_some_and(|end| when.earliest > end.at) {
             self.0.remove(&pair(a, b));
         }
@@ -140,7 +148,7 @@ impl Parted {
 
     /// Whether nobody but an application brings these two together.
     pub(super) fn are(&self, a: usize, b: usize) -> bool {
-        self.0.get(&pair(a, b)).is_some_and(|end| !end.called)
+        self.0.get(&pair(a, b)).is_some_and(|end| !end.undone)
     }
 }
 
@@ -208,15 +216,30 @@ mod tests {
         assert!(!called.are(0, 1), "an earlier wish, and the other one's");
         called.told(0, 1);
         assert!(called.are(0, 1), "it called before it knew");
-        let met = |at| {
-            let mut parted = parted();
-            parted.met(When::at(seconds(at)), 0, 1);
-            parted.are(0, 1)
-        };
-        assert!(!met(3));
-        assert!(met(2) && met(1), "what was told before, or may have been");
-        let mut late = parted();
-        late.met(When { earliest: seconds(1), told: seconds(9) }, 0, 1);
-        assert!(late.are(0, 1), "it did not read, and may have been told before");
+        let late = When { earliest: seconds(1), told: seconds(9) };
+        for learns in [Parted::announced, Parted::connected] {
+            let met = |when| {
+                let mut parted = parted();
+                learns(&mut parted, when, 0, 1);
+                parted.are(0, 1)
+            };
+            assert!(!met(When::at(seconds(3))));
+            assert!(met(When::at(seconds(2))) && met(When::at(seconds(1))), "what was told before");
+            assert!(met(late), "it did not read, and may have been told before");
+        }
+    }
+
+    #[test]
+    fn the_word_of_an_end_may_come_after_an_announce_but_not_after_another_connection() {
+        let mut parted = Parted::default();
+        parted.ended(seconds(2), 1, 0);
+        parted.announced(When::at(seconds(3)), 0, 1);
+        parted.told(1, 0);
+        assert!(!parted.are(0, 1), "that is not who has ended it");
+        parted.told(0, 1);
+        assert!(parted.are(0, 1));
+        parted.connected(When::at(seconds(4)), 1, 0);
+        parted.told(0, 1);
+        assert!(!parted.are(0, 1));
     }
 }

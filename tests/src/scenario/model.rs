@@ -344,7 +344,7 @@ impl Model {
         }
         match event {
             Event::Connected { .. } => {
-                self.parted.met(when, host, other);
+                self.parted.connected(when, host, other);
                 self.must_have_path(when, (host, other), TOLD_WITHIN, "connected with")?;
             }
             Event::Reconnected { .. } => {
@@ -363,7 +363,7 @@ impl Model {
             // Whoever is announced anew is called anew.
             Event::PeerDiscovered { .. } => {
                 self.wishes.forget(host, other);
-                self.parted.met(when, host, other);
+                self.parted.announced(when, host, other);
             }
             Event::PeerGone { .. } => self.wishes.forget(host, other),
             _ => {}
