@@ -154,7 +154,7 @@ impl<S: Socket> Bare<S> {
                 heard
             });
             runtime.spawn(async move {
-                let mut payload = vec![0x55; DATAGRAM];
+                let mut payload = [0x55; DATAGRAM];
                 let mut timer = own.timer(first_tick(base, n, 2));
                 let mut due = first_tick(base, n, 2);
                 let (mut delays, mut buffer) = (Vec::with_capacity(frames), [0; 2048]);

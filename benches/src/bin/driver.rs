@@ -25,9 +25,9 @@ use serde_json::{Map, Value, json};
 /// Datagrams of a round.
 const ROUND: usize = 1_000;
 /// The packets of a turn of each side, a fifth of a second; through the jitter buffer, whose delay is found anew after a
-/// pause, half a second.
+/// pause, a second.
 const TURN: usize = 10;
-const LONG_TURN: usize = 25;
+const LONG_TURN: usize = 50;
 /// Who takes turns: ours, bare sockets, bare sockets with a task more, and with the engine.
 const SIDES: usize = 4;
 /// CPU per datagram, over the bare loop's.
