@@ -4,6 +4,7 @@
 //! side by side in one run. See README.md beside this crate.
 
 pub mod arguments;
+pub mod delay;
 pub mod driver;
 pub mod engine;
 pub mod frames;

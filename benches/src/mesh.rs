@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 
 use rtcmesh_core::config::{Config, ReceivedAudio};
 use rtcmesh_core::transport::Event;
-use rtcmesh_sim::World;
-use rtcmesh_tokio::{
-    Events, SignalingServer, SignalingServerOptions, TransportEvent, WebRtcTransport,
+use rtcmesh_runtime::{
+    Events, Runtime, SignalingServer, SignalingServerOptions, TransportEvent, WebRtcTransport,
 };
+use rtcmesh_sim::World;
+use tokio::sync::oneshot;
 
+use crate::delay::tick_or;
 use crate::engine::Pair;
 use crate::measure::timed;
 use crate::ours::channels;
@@ -31,48 +33,58 @@ pub struct Connecting {
 
 /// A running mesh over UDP.
 #[derive(Debug)]
-pub struct Mesh {
+pub struct Mesh<R: Runtime> {
     /// Its peers.
-    pub peers: Vec<(WebRtcTransport, Events)>,
-    server: SignalingServer,
+    pub peers: Vec<(WebRtcTransport<R>, Events<R>)>,
+    server: SignalingServer<R>,
 }
 
-impl Mesh {
+impl<R: Runtime> Mesh<R> {
     /// Starts a signaling server and as many peers at once, and waits until all are connected both ways,
     /// every channel open. Audio comes through the jitter buffers.
     ///
     /// # Panics
     /// Where something fails or takes a minute.
-    pub async fn connect(count: usize) -> (Self, Connecting) {
-        Self::connect_receiving(count, ReceivedAudio::Encoded).await
+    pub async fn connect(runtime: &R, count: usize) -> (Self, Connecting) {
+        Self::connect_receiving(runtime, count, ReceivedAudio::Encoded).await
     }
 
     /// The same with audio received in this way.
     ///
     /// # Panics
     /// Where something fails or takes a minute.
-    pub async fn connect_receiving(count: usize, received: ReceivedAudio) -> (Self, Connecting) {
+    pub async fn connect_receiving(
+        runtime: &R,
+        count: usize,
+        received: ReceivedAudio,
+    ) -> (Self, Connecting) {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let options = SignalingServerOptions::new();
         let server =
-            SignalingServer::bind([address], SignalingServerOptions::new()).expect("a free port");
+            SignalingServer::bind_in(runtime.clone(), [address], options).expect("a free port");
         let url = format!("ws://{}/", server.local_addr().expect("an address"));
         let mut peers = Vec::new();
         for n in 0..count {
             let mut config = Config::new(&url).peer_id(format!("p{n}")).max_peers(50);
             config.audio.received = received;
-            let transport = WebRtcTransport::new(config).expect("a valid configuration");
+            let transport = WebRtcTransport::with_runtime(runtime.clone(), config);
+            let transport = transport.expect("a valid configuration");
             let events = transport.events();
             peers.push((transport, events));
         }
         let start = Instant::now();
         let mut tasks = Vec::new();
         for (transport, mut events) in peers {
-            tasks.push(tokio::spawn(async move {
+            let (answer, answered) = oneshot::channel();
+            tasks.push(answered);
+            let own = runtime.clone();
+            runtime.spawn(async move {
+                let mut limit = own.timer(start + LIMIT);
                 transport.start().await.expect("the server answers");
                 let announced = Instant::now();
                 let mut open = 0;
                 while open < CHANNELS * (count - 1) {
-                    let next = tokio::time::timeout(LIMIT, events.next()).await;
+                    let next = tick_or(&mut limit, events.next()).await;
                     let event = next.expect("connected in time").expect("the mesh goes on");
                     if let TransportEvent::Event(event) = event {
                         match event {
@@ -82,8 +94,8 @@ impl Mesh {
                         }
                     }
                 }
-                (transport, events, announced, Instant::now())
-            }));
+                let _ = answer.send((transport, events, announced, Instant::now()));
+            });
         }
         let mut peers = Vec::new();
         let (mut announced, mut end) = (start, start);

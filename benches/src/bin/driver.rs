@@ -2,26 +2,34 @@
 //!
 //! `--repetitions N`: of everything, each in new processes (default 11). `--rounds N`: rounds of each load in each of
 //! them (default 10). `--spread`: on all processors. `--tick MS`: the echo machine has a timer, which a bare loop has not
-//! (0: none, the default). `--seconds N`: of talk, a round (default 2). `--json`: one object.
+//! (0: none, the default). `--seconds N`: of talk, by each side on each
+//! runtime (default 6). `--json`: one object.
 #![allow(clippy::print_stdout)]
 
 use std::env;
+use std::net::UdpSocket;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rtcmesh_benches::arguments::Arguments;
+use rtcmesh_benches::delay::{Bare, Engines, Socket, on_smol, on_tokio};
 use rtcmesh_benches::driver::{Echo, Load, Side, cpu_of_others};
 use rtcmesh_benches::measure::{median, quantile};
 use rtcmesh_benches::mesh::Mesh;
-use rtcmesh_benches::talk::{bare_talk, talk};
+use rtcmesh_benches::talk::talk;
 use rtcmesh_core::config::ReceivedAudio;
 use rtcmesh_core::transport::Transport;
+use rtcmesh_runtime::Runtime;
 use serde_json::{Map, Value, json};
 
 /// Datagrams of a round.
 const ROUND: usize = 1_000;
-/// Talks of the two sides.
-const TALKS: usize = 9;
+/// The packets of a turn of each side, a fifth of a second; through the jitter buffer, whose delay is found anew after a
+/// pause, a second.
+const TURN: usize = 10;
+const LONG_TURN: usize = 50;
+/// Who takes turns: ours, bare sockets, bare sockets with a task more, and with the engine.
+const SIDES: usize = 4;
 /// CPU per datagram, over the bare loop's.
 const GOAL: f64 = 1.25;
 /// Delay of an audio frame, over that between bare sockets: medians.
@@ -51,8 +59,8 @@ fn main() {
         let apart = Apart { rounds, tick, spread: arguments.has("--spread") };
         processor(&mut report, repetitions, apart, json);
     }
-    let seconds = Duration::from_secs(arguments.number("--seconds").unwrap_or(2) as u64);
-    if !seconds.is_zero() {
+    let seconds = arguments.number("--seconds").unwrap_or(6);
+    if seconds > 0 {
         report.insert("audio delay".into(), delays(seconds, json));
     }
     if json {
@@ -158,51 +166,87 @@ fn processor(report: &mut Map<String, Value>, repetitions: usize, apart: Apart, 
     }
 }
 
-/// The delay of audio frames between two meshes on loopback and between two bare sockets, in turns: as packets come,
-/// which is what bare sockets do, and by the way through the jitter buffer.
-fn delays(seconds: Duration, json: bool) -> Value {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime");
+/// The delays of audio frames on both runtimes.
+fn delays(seconds: usize, json: bool) -> Value {
     Transport::warm_up(Instant::now());
-    let (mut packets, mut buffered, mut bare) = (Vec::new(), Vec::new(), Vec::new());
-    runtime.block_on(async {
-        let (mut direct, _) = Mesh::connect_receiving(2, ReceivedAudio::Packets).await;
-        let (mut mesh, _) = Mesh::connect(2).await;
-        for _ in 0..TALKS {
-            packets.push(talk(&mut direct, seconds).await.delay_us);
-            bare.push(bare_talk(seconds).await);
-            buffered.push(talk(&mut mesh, seconds).await.delay_us);
+    let tokio = on_tokio(|runtime| async move {
+        delays_on::<_, tokio::net::UdpSocket>("tokio", &runtime, seconds, json).await
+    });
+    let smol = on_smol(|runtime| async move {
+        delays_on::<_, smol::Async<UdpSocket>>("smol", &runtime, seconds, json).await
+    });
+    json!({"tokio": tokio, "smol": smol})
+}
+
+/// The delay of audio frames between two meshes on loopback and between two bare sockets, in short turns: as packets come,
+/// which is what bare sockets do, and by the way through the jitter buffer.
+async fn delays_on<R: Runtime, S: Socket>(
+    name: &str,
+    runtime: &R,
+    seconds: usize,
+    json: bool,
+) -> Value {
+    let (bare, mut engine) = (Bare::<S>::new(), Engines::<S>::new());
+    let ways = [
+        ("packets", ReceivedAudio::Packets, TURN),
+        ("through the jitter buffer", ReceivedAudio::Encoded, LONG_TURN),
+    ];
+    let mut report = Map::new();
+    for (way, received, frames) in ways {
+        let (mut mesh, _) = Mesh::connect_receiving(runtime, 2, received).await;
+        // By turn: ours, the bare sockets', theirs with a task more, the engine's over them.
+        let mut turns = Vec::new();
+        for turn in 0..=seconds * 50 / frames {
+            let mut found = [const { Vec::new() }; SIDES];
+            // Who begins alternates.
+            for side in [[0, 1, 2, 3], [3, 2, 1, 0]][turn % 2] {
+                found[side] = match side {
+                    0 => talk(runtime, &mut mesh, frames).await.delays,
+                    3 => engine.talk(runtime, frames).await,
+                    side => bare.talk(runtime, frames, side == 2).await,
+                };
+            }
+            // The first turn warms up.
+            if turn > 0 {
+                turns.push(found);
+            }
         }
         mesh.shutdown().await;
-        direct.shutdown().await;
-    });
-    let p50 = |of: &[(f64, f64)]| median(of.iter().map(|delay| delay.0));
-    let p95 = |of: &[(f64, f64)]| median(of.iter().map(|delay| delay.1));
-    let found = [("packets", packets), ("through the jitter buffer", buffered)].map(|(name, ours)| {
-        let ratios = ours.iter().zip(&bare).map(|(ours, bare)| ours.0 / bare.0);
-        let ratio = |share| quantile(ratios.clone(), share);
-        if !json {
-            println!(
-                "an audio frame through two adapters, {name}, us: p50 {:.0}, bare sockets {:.0}, ratio {:.2} \
-                 ({:.2} to {:.2}; goal {DELAY_GOAL}); p95 {:.0}, {:.0}",
-                p50(&ours),
-                p50(&bare),
-                ratio(0.5),
-                ratio(0.25),
-                ratio(0.75),
-                p95(&ours),
-                p95(&bare),
-            );
+        report.insert(way.into(), delay_report(&format!("{name}, {way}"), &turns, json));
+    }
+    Value::Object(report)
+}
+
+/// The figures of the turns of one way: of each side the delays.
+fn delay_report(way: &str, turns: &[[Vec<f64>; SIDES]], json: bool) -> Value {
+    let sides = [0, 1, 2, 3];
+    let of = |side: usize, share| {
+        quantile(turns.iter().flat_map(|turn| turn[side].iter().copied()), share)
+    };
+    let [p50, p95] = [0.5, 0.95].map(|share| sides.map(|side| of(side, share)));
+    let ratio = |side: usize, share| {
+        let within = |turn: &[Vec<f64>; SIDES], side: usize| median(turn[side].iter().copied());
+        quantile(turns.iter().map(|turn| within(turn, 0) / within(turn, side)), share)
+    };
+    let ratios = sides.map(|side| ratio(side, 0.5));
+    let quartiles = [0.25, 0.75].map(|share| ratio(1, share));
+    if !json {
+        println!(
+            "an audio frame through two adapters, {way}: p50 and p95 in us, and ours over theirs"
+        );
+        println!("{:6.1}{:6.0}  ours", p50[0], p95[0]);
+        println!(
+            "{:6.1}{:6.0}{:6.2}  bare sockets ({:.2} to {:.2}; goal {DELAY_GOAL})",
+            p50[1], p95[1], ratios[1], quartiles[0], quartiles[1]
+        );
+        for (side, name) in [(2, "with a task more"), (3, "with the engine")] {
+            println!("{:6.1}{:6.0}{:6.2}  bare sockets {name}", p50[side], p95[side], ratios[side]);
         }
-        let figures = json!({
-            "p50_us": p50(&ours), "bare_p50_us": p50(&bare), "ratio": ratio(0.5),
-            "ratio_quartiles": [ratio(0.25), ratio(0.75)],
-            "p95_us": p95(&ours), "bare_p95_us": p95(&bare), "goal": DELAY_GOAL,
-        });
-        (name.to_owned(), figures)
-    });
-    Value::Object(found.into_iter().collect())
+    }
+    json!({
+        "p50_us": p50[0], "p95_us": p95[0], "bare_p50_us": p50[1], "bare_p95_us": p95[1],
+        "ratio": ratios[1], "ratio_quartiles": quartiles, "goal": DELAY_GOAL,
+        "handed_p50_us": p50[2], "handed_p95_us": p95[2], "handed_ratio": ratios[2],
+        "engine_p50_us": p50[3], "engine_p95_us": p95[3], "engine_ratio": ratios[3],
+    })
 }

@@ -12,6 +12,7 @@ use rtcmesh_benches::measure::median;
 use rtcmesh_benches::mesh::{Mesh, engine_in_memory, in_memory};
 use rtcmesh_benches::talk::{cpu, talk};
 use rtcmesh_core::transport::Transport;
+use rtcmesh_tokio::TokioRuntime;
 use serde_json::{Value, json};
 
 /// Sizes of meshes.
@@ -27,8 +28,9 @@ fn main() {
         .enable_all()
         .build()
         .expect("a runtime");
+    let ours = &TokioRuntime::new(runtime.handle().clone());
     if let Some(count) = arguments.number("--once") {
-        let whole = runtime.block_on(async { Mesh::connect(count).await.1.whole });
+        let whole = runtime.block_on(async { Mesh::connect(ours, count).await.1.whole });
         println!("{}", millis(whole));
         return;
     }
@@ -71,20 +73,20 @@ fn main() {
         }
         report.insert(count.to_string(), found);
     }
-    let seconds = arguments.number("--seconds").unwrap_or(5) as u64;
+    let seconds = arguments.number("--seconds").unwrap_or(5);
     let spoken = runtime.block_on(async {
-        let (mut mesh, _) = Mesh::connect(10).await;
-        let found = talk(&mut mesh, Duration::from_secs(seconds)).await;
+        let (mut mesh, _) = Mesh::connect(ours, 10).await;
+        let found = talk(ours, &mut mesh, seconds * 50).await;
         mesh.shutdown().await;
         found
     });
     if json {
         let talk = json!({
             "cores": spoken.cores,
-            "delay_p50_us": spoken.delay_us.0,
-            "delay_p95_us": spoken.delay_us.1,
-            "packets": spoken.packets.0,
-            "packets_expected": spoken.packets.1,
+            "delay_p50_us": spoken.delay(0.5),
+            "delay_p95_us": spoken.delay(0.95),
+            "packets": spoken.delays.len(),
+            "packets_expected": spoken.expected,
         });
         report.insert("talk".into(), talk);
         println!("{}", Value::Object(report));
@@ -93,10 +95,10 @@ fn main() {
             "10 peers, 50 packets/s to each other: {:.1} % of a core; one way p50 {:.0}, p95 {:.0} us; \
              {} of {} packets",
             spoken.cores * 100.0,
-            spoken.delay_us.0,
-            spoken.delay_us.1,
-            spoken.packets.0,
-            spoken.packets.1,
+            spoken.delay(0.5),
+            spoken.delay(0.95),
+            spoken.delays.len(),
+            spoken.expected,
         );
     }
 }
@@ -108,12 +110,13 @@ fn size(
     count: usize,
     rounds: usize,
 ) -> Value {
+    let ours = TokioRuntime::new(runtime.handle().clone());
     let (mut announced, mut whole, mut cpus) = (Vec::new(), Vec::new(), Vec::new());
     let (mut memory, mut memory_cpu, mut engine_cpu) = (Vec::new(), Vec::new(), Vec::new());
     let (mut cold, mut beside, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..=rounds {
         let before = cpu();
-        let (mesh, took) = runtime.block_on(Mesh::connect(count));
+        let (mesh, took) = runtime.block_on(Mesh::connect(&ours, count));
         let spent = cpu() - before;
         runtime.block_on(mesh.shutdown());
         let before = cpu();

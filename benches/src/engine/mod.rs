@@ -256,7 +256,21 @@ impl End {
     /// # Panics
     /// Where the engine ends.
     pub(crate) fn take_in(&mut self, now: Instant, packet: &Packet, sink: &mut impl Sink) {
-        let receive = Receive::new(Protocol::Udp, packet.from, packet.to, &packet.payload);
+        self.take(now, packet.from, &packet.payload, sink);
+    }
+
+    /// Takes a datagram in that is still in the buffer that it was received into.
+    ///
+    /// # Panics
+    /// Where the engine ends.
+    pub(crate) fn take(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        payload: &[u8],
+        sink: &mut impl Sink,
+    ) {
+        let receive = Receive::new(Protocol::Udp, from, self.address, payload);
         let receive = receive.expect("a datagram of the engine");
         self.rtc.handle_input(Input::Receive(now, receive)).expect("the engine lives");
         self.drain(sink);

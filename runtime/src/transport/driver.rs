@@ -122,12 +122,17 @@ impl<R: Runtime, M: Machine> Driver<R, M> {
         state.end();
     }
 
-    fn round(&mut self, cx: &mut Context<'_>, shared: &Shared<R, M>) -> Round {
+    /// `last`: other tasks have their turn after it.
+    fn round(&mut self, cx: &mut Context<'_>, shared: &Shared<R, M>, last: bool) -> Round {
         let now = shared.runtime.now();
         let io = &mut *shared.io();
         let received = io.sockets.receive(cx, &shared.counters, &mut self.reports);
-        let read = self.links.poll(cx, now, &mut self.reports);
-        self.reports.extend(self.interfaces.as_mut().and_then(|watch| watch.look(now)));
+        // What was received does not wait for a look at the links, which comes once nothing more is there.
+        let mut read = false;
+        if !received || last {
+            read = self.links.poll(cx, now, &mut self.reports);
+            self.reports.extend(self.interfaces.as_mut().and_then(|watch| watch.look(now)));
+        }
 
         let quiet = !received && io.sockets.is_quiet() && self.reports.is_empty();
         let wants = match self.settled.take() {
@@ -272,8 +277,8 @@ impl<R: Runtime, M: Machine> Future for Driver<R, M> {
         // Whoever woke the task may have commanded the machine.
         self.settled = None;
         let shared = self.shared.clone();
-        for _ in 0..ROUNDS {
-            match self.round(cx, &shared) {
+        for round in 1..=ROUNDS {
+            match self.round(cx, &shared, round == ROUNDS) {
                 Round::More => {}
                 Round::Idle => return Poll::Pending,
                 Round::Over => {

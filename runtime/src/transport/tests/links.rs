@@ -52,7 +52,11 @@ fn close(mesh: &Mesh, code: u16) {
 
 /// A mesh with an open link, and the server at its other end.
 fn linked() -> (Mesh, Server) {
-    let mesh = Mesh::with_sockets(&[]);
+    linked_with(&[])
+}
+
+fn linked_with(sockets: &[u64]) -> (Mesh, Server) {
+    let mesh = Mesh::with_sockets(sockets);
     let far = mesh.world.listen();
     open_link(&mesh);
     let server = Server(tungstenite::accept(Stream::new(far, None)).ok().unwrap());
@@ -78,6 +82,18 @@ fn texts_pass_both_ways_in_order() {
     server.send(&mesh, Message::binary(vec![1]));
     let expected: Vec<_> = (0..100).map(|n| format!("link 7: {n}")).collect();
     assert_eq!(mesh.log(), expected);
+}
+
+#[test]
+fn datagrams_do_not_wait_for_a_link_and_a_flood_of_them_leaves_it_its_turn() {
+    let (mesh, mut server) = linked_with(&[1]);
+    let flood = (0..10_000).map(|_| Ok((far(), b"x".to_vec())));
+    mesh.world.udp(near(1), |udp| udp.incoming.extend(flood));
+    server.send(&mesh, Message::text("hello"));
+    let log = mesh.log();
+    let heard = log.iter().position(|line| line == "link 7: hello").unwrap();
+    // Sixteen rounds of at most 32 datagrams.
+    assert!((1..=512).contains(&heard), "after {heard} of {} datagrams", log.len() - 1);
 }
 
 #[test]
