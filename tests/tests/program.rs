@@ -91,11 +91,22 @@ fn a_timeline_and_a_capture_are_written_of_what_fails_too() {
 }
 
 #[test]
+fn numbers_of_inputs_take_the_place_of_seeds() {
+    let output = program(&["--inputs", "0..2", "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let said = text(&output.stdout);
+    let lines = said.lines().map(|line| serde_json::from_str(line).expect("an object a line"));
+    let inputs: Vec<Value> = lines.map(|object: Value| object["input"].clone()).collect();
+    assert_eq!(inputs, [0, 1]);
+}
+
+#[test]
 fn what_cannot_be_meant_exits_with_2_and_says_why() {
     for (arguments, why) in [
         (&["--seeds", "7..7"][..], "empty"),
         (&["--seeds", "7"], "A..B"),
         (&["--seeds", "0..2", "--seed", "1"], "cannot be used with"),
+        (&["--inputs", "0..2", "--seed", "1"], "cannot be used with"),
         (&["--peers", "1"], "2..=64"),
         (&["--peers", "65"], "2..=64"),
         (&["--scenario", "nothing"], "no scenario is called"),

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use rtcmesh_sim::isolated;
+use rtcmesh_sim::net::Preset;
 use rtcmesh_sim::scenario::{Options, Plan, Report, Scenario, run};
 
 // What a seed found is found again byte for byte.
@@ -45,6 +46,15 @@ fn what_was_found_is_mended() {
         let report = played(&plan);
         assert!(report.passed(), "{what}: {report}");
     }
+}
+
+#[test]
+fn what_who_does_not_read_says_is_of_the_connection_that_it_knows() {
+    let mut options = Options::default();
+    (options.scenario, options.peers) = (Some(Scenario::Data), Some(2));
+    options.preset = Some(Preset::Hotel);
+    let report = played(&Plan::draw(730_421, &options));
+    assert!(report.passed(), "{report}");
 }
 
 #[test]

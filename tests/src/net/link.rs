@@ -46,6 +46,9 @@ impl Jitter {
     }
 }
 
+/// The pace of voice, by which an idle link's state goes on: the lengths of bursts are those of its packets.
+const PACE: Duration = Duration::from_millis(20);
+
 /// Which datagrams are lost under way.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 #[non_exhaustive]
@@ -59,6 +62,7 @@ pub enum Loss {
     Every(u64),
     /// In bursts (Gilbert 1960, Elliott 1963): the link is in a good or a bad state. Before each
     /// datagram it changes its state by chance, then loses the datagram with the state's probability.
+    /// An idle link changes its state as often as packets of voice would make it.
     GilbertElliott {
         /// The probability of getting bad, 0 to 1.
         good_to_bad: f64,
@@ -84,6 +88,19 @@ impl Loss {
                 let bad = good_to_bad / (good_to_bad + bad_to_good).max(f64::MIN_POSITIVE);
                 loss_good * (1.0 - bad) + loss_bad * bad
             }
+        }
+    }
+
+    /// The link was idle for a time: its state goes on. Nothing is drawn where there is none, or for the pace of voice.
+    fn idle(self, time: Duration, bad: &mut bool, rng: &mut Rng) {
+        let Self::GilbertElliott { good_to_bad, bad_to_good, .. } = self else { return };
+        let steps = (time.as_nanos() / PACE.as_nanos()).saturating_sub(1);
+        if steps > 0 {
+            // The chain's distribution after so many steps: what it was counts less and less.
+            let share = good_to_bad / (good_to_bad + bad_to_good).max(f64::MIN_POSITIVE);
+            let kept = (1.0 - good_to_bad - bad_to_good).powi(steps.min(10_000) as i32);
+            let was = if *bad { 1.0 } else { 0.0 };
+            *bad = happens(share + (was - share) * kept, rng);
         }
     }
 
@@ -175,8 +192,9 @@ pub(super) struct Link {
     busy_until: Duration,
     /// When the latest that came through is at the far end.
     latest: Duration,
-    /// Whether it is in the bad state of [`Loss::GilbertElliott`].
+    /// Whether it is in the bad state of [`Loss::GilbertElliott`], and when the latest datagram was sent.
     bad: bool,
+    used: Duration,
     /// How many it has taken.
     count: u64,
 }
@@ -189,6 +207,7 @@ impl Link {
             busy_until: Duration::ZERO,
             latest: Duration::ZERO,
             bad: false,
+            used: Duration::ZERO,
             count: 0,
         }
     }
@@ -208,6 +227,8 @@ impl Link {
         }
         self.count += 1;
         let sent = self.enqueue(now, bytes).ok_or(Lost::Queue)?;
+        let idle = now.saturating_sub(std::mem::replace(&mut self.used, now));
+        self.config.loss.idle(idle, &mut self.bad, &mut self.rng);
         if self.config.loss.strikes(self.count, &mut self.bad, &mut self.rng) {
             return Err(Lost::Loss);
         }

@@ -61,6 +61,21 @@ fn bursts_have_their_share_and_length() {
 }
 
 #[test]
+fn a_burst_ends_in_time_also_where_hardly_anything_is_sent() {
+    let loss =
+        Loss::GilbertElliott { good_to_bad: 0.01, bad_to_good: 0.2, loss_good: 0.0, loss_bad: 1.0 };
+    let mut link = link(LinkConfig { loss, ..LinkConfig::default() });
+    // One each second: fifty packets of voice apart.
+    let lost: Vec<_> =
+        (0..MANY).map(|n| link.pass(us(n as u64 * 1_000_000), 28, 100).is_err()).collect();
+    let count = lost.iter().filter(|lost| **lost).count();
+    assert!((share(count) - loss.mean()).abs() < 0.01, "{}", share(count));
+    let bursts = lost.windows(2).filter(|pair| !pair[0] && pair[1]).count();
+    let length = count as f64 / bursts as f64;
+    assert!(length < 1.2, "{length}");
+}
+
+#[test]
 fn doubles_and_damage_have_their_share() {
     let config = LinkConfig { duplicate: 0.1, corrupt: 0.2, ..LinkConfig::default() };
     let passed: Vec<_> = pass(config).into_iter().map(Result::unwrap).collect();

@@ -128,7 +128,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::scenario::Options;
+    use crate::scenario::{Options, input};
 
     #[test]
     fn an_input_takes_the_place_of_a_seed() {
@@ -140,6 +140,14 @@ mod tests {
         let part = Plan::draw(7, &options);
         assert_eq!(part.acts, [whole.acts[3].clone(), whole.acts[5].clone()]);
         assert_eq!((part.peers, part.duration), (whole.peers, whole.duration));
+    }
+
+    /// Two connections that were ended before the other side was told of them, in the model alone.
+    #[test]
+    fn inputs_that_have_found_something_hold() {
+        for number in [1_720, 2_822] {
+            hostile_mesh(&input(number));
+        }
     }
 
     proptest! {

@@ -70,6 +70,8 @@ struct App {
     waiting: BTreeMap<PeerId, Duration>,
     /// Since when it does not read: what it is told then may have happened since.
     stalled_since: Option<Duration>,
+    /// The connections that it knew then, by the times of their beginnings.
+    knew: BTreeMap<PeerId, Duration>,
 }
 
 struct Run<'a> {
@@ -490,6 +492,10 @@ impl<'a> Run<'a> {
             (true, false) => Class::Large,
         };
         let message = self.model.next_message(from, to, class).message(class, size);
+        if self.apps[from].stalled_since.is_some() && !self.knows_connection(from, to) {
+            // It would not know in which connection it speaks, and messages say that.
+            return;
+        }
         let kind = if reliable { Reliability::Reliable } else { Reliability::Unreliable };
         let sent = self.on(from, |transport, now| {
             transport.send_data_channel_message(now, &name(to), &message, Some(kind))
@@ -497,6 +503,19 @@ impl<'a> Run<'a> {
         if sent.is_ok() {
             self.model.sent(from, to, class);
         }
+    }
+
+    /// The connections of a host, by the times of their beginnings.
+    fn connections(&self, host: usize) -> BTreeMap<PeerId, Duration> {
+        let peers = self.world.hosts[host].transport.known_peers().unwrap_or_default();
+        peers.into_iter().filter_map(|info| Some((info.peer, info.connected_at?))).collect()
+    }
+
+    /// Whether the connection with another that a host knew when it ceased to read is the one that stands.
+    fn knows_connection(&self, host: usize, other: usize) -> bool {
+        let Ok(other) = PeerId::new(name(other)) else { return false };
+        let knew = self.apps[host].knew.get(&other);
+        knew.is_some() && knew == self.connections(host).get(&other)
     }
 
     fn film(&mut self, a: usize, on: bool) {

@@ -97,8 +97,12 @@ impl Run<'_> {
                 self.on(a, |transport, now| transport.configure(now, &patch)).ok();
             }
             Act::Stall(a, time) => {
+                if self.apps[a].stalled_since.is_none() {
+                    self.look(a);
+                    self.apps[a].stalled_since = Some(self.world.elapsed());
+                    self.apps[a].knew = self.connections(a);
+                }
                 self.world.hosts[a].fetches = false;
-                self.apps[a].stalled_since.get_or_insert(self.world.elapsed());
                 self.later(time, Fault::Stall(a));
             }
             Act::BreakSignaling(a) => {
