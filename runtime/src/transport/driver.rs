@@ -99,11 +99,18 @@ impl<R: Runtime, M: Machine> Driver<R, M> {
 
     /// Ends the mesh, once: with the future, or where that is dropped before.
     fn end(&mut self) {
-        let now = self.shared.runtime.now();
-        let mut state = self.shared.lock();
-        if state.driver == Driven::NoLonger {
+        if self.shared.lock().driver == Driven::NoLonger {
             return;
         }
+        // The future may be kept for long after it has ended. Whoever waits for the end may want the ports at once: they are
+        // free before it is told.
+        self.begun = false;
+        self.shared.io().sockets = Sockets::new();
+        self.links = Links::new();
+        self.timer = None;
+
+        let now = self.shared.runtime.now();
+        let mut state = self.shared.lock();
         if state.shut_down.is_none() {
             tracing::warn!("the driver of a mesh ended before the mesh was shut down");
             // A machine that panicked is not asked again: a second panic while unwinding aborts.
@@ -113,12 +120,6 @@ impl<R: Runtime, M: Machine> Driver<R, M> {
             }
         }
         state.end();
-        drop(state);
-        // The future may be kept for long after it has ended.
-        self.begun = false;
-        self.shared.io().sockets = Sockets::new();
-        self.links = Links::new();
-        self.timer = None;
     }
 
     fn round(&mut self, cx: &mut Context<'_>, shared: &Shared<R, M>) -> Round {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rtcmesh_sim::net::Preset;
-use rtcmesh_sim::scenario::{Options, Plan, Progress, Report, Scenario};
+use rtcmesh_sim::scenario::{Options, Plan, Progress, Report, Scenario, input};
 
 use measure::{Measured, measured, times};
 use yardstick::Yardstick;
@@ -33,6 +33,9 @@ struct Arguments {
     /// The world and its acts from this file, an input of the fuzzing target `mesh`, in place of a seed.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "seeds", "peers", "scenario", "preset", "minutes", "decode"])]
     input: Option<PathBuf>,
+    /// Many inputs as a fuzzer makes them, each from its number, in place of seeds, the second excluded: `0..1000`.
+    #[arg(long, value_parser = range, value_name = "A..B", conflicts_with_all = ["seed", "seeds", "input", "peers", "scenario", "preset", "minutes", "decode"])]
+    inputs: Option<RangeInclusive<u64>>,
     /// How many peers, 2 to 64; otherwise the seed draws it.
     #[arg(long, value_parser = clap::value_parser!(u8).range(2..=64))]
     peers: Option<u8>,
@@ -122,13 +125,16 @@ impl Arguments {
     }
 
     /// The line that runs a seed again.
-    fn again(&self, seed: u64, only: Option<&[usize]>) -> String {
+    fn again(&self, number: u64, only: Option<&[usize]>) -> String {
         let features = if self.decode { " --features opus" } else { "" };
         let mut line = format!("cargo run --release -p rtcmesh-sim{features} --");
         let mut add = |name: &str, value: String| line.push_str(&format!(" --{name} {value}"));
         match &self.input {
             Some(name) => add("input", name.display().to_string()),
-            None => add("seed", seed.to_string()),
+            None if self.inputs.is_some() => {
+                add("inputs", format!("{number}..{}", number.saturating_add(1)))
+            }
+            None => add("seed", number.to_string()),
         }
         if let Some(scenario) = self.scenario {
             add("scenario", scenario.to_string());
@@ -177,21 +183,25 @@ pub(crate) fn main() -> ExitCode {
 
 /// Whether all seeds passed.
 fn all(arguments: &Arguments) -> Result<bool, String> {
-    let seeds = arguments.seeds.clone().unwrap_or(arguments.seed..=arguments.seed);
-    let count = (seeds.end() - seeds.start()).saturating_add(1);
+    let many = arguments.inputs.clone().or(arguments.seeds.clone());
+    let numbers = many.unwrap_or(arguments.seed..=arguments.seed);
+    let count = (numbers.end() - numbers.start()).saturating_add(1);
     if count > 1 && arguments.trace.is_some() {
         return Err("--trace takes one seed".to_owned());
     }
-    let options = arguments.options()?;
+    let mut options = arguments.options()?;
     // What cannot be written is better known before than after.
     let mut trace = arguments.trace.as_deref().map(Trace::create).transpose()?;
     let bar = bar(count, arguments.json);
     let mut failed = Vec::new();
     let (mut elapsed, mut cpu) = (0.0, 0.0);
-    for seed in seeds {
-        let plan = Plan::draw(seed, &options);
-        if let Some(number) = plan.unknown_act(&options) {
-            return Err(format!("seed {seed} draws no act {number}"));
+    for number in numbers {
+        if arguments.inputs.is_some() {
+            options.input = Some(input(number));
+        }
+        let plan = Plan::draw(number, &options);
+        if let Some(act) = plan.unknown_act(&options) {
+            return Err(format!("seed {number} draws no act {act}"));
         }
         if count == 1 && !arguments.json {
             say(&plan.to_string());
@@ -209,11 +219,11 @@ fn all(arguments: &Arguments) -> Result<bool, String> {
         }
         elapsed += report.elapsed.as_secs_f64();
         cpu += cpu_seconds;
-        bar.suspend(|| tell(arguments, &report, (cpu_seconds, engine), count));
+        bar.suspend(|| tell(arguments, number, &report, (cpu_seconds, engine), count));
         if !report.passed() {
-            failed.push(seed);
+            failed.push(number);
             let only = arguments.minimise.then(|| minimised(arguments, &options, &plan, &report));
-            bar.suspend(|| say_again(arguments, &plan, only.as_deref()));
+            bar.suspend(|| say_again(arguments, number, only.as_deref()));
         }
         if let Some(trace) = &mut trace {
             trace.write(&plan, &report, tap.as_deref())?;
@@ -233,6 +243,7 @@ fn all(arguments: &Arguments) -> Result<bool, String> {
 
 fn tell(
     arguments: &Arguments,
+    number: u64,
     report: &Report,
     (cpu_seconds, engine): (f64, Option<Yardstick>),
     count: u64,
@@ -241,6 +252,9 @@ fn tell(
     if arguments.json {
         let mut object = report.json(cpu_seconds);
         object["times_real_time"] = times_real_time.into();
+        if arguments.inputs.is_some() {
+            object["input"] = number.into();
+        }
         if let Some(engine) = engine {
             object["engine_cpu_seconds"] = engine.cpu_seconds.into();
             object["engine_datagrams"] = engine.datagrams.into();
@@ -273,8 +287,8 @@ fn speed(times_real_time: Option<f64>) -> String {
 }
 
 /// How to see a failure again.
-fn say_again(arguments: &Arguments, plan: &Plan, only: Option<&[usize]>) {
-    let line = arguments.again(plan.seed, only);
+fn say_again(arguments: &Arguments, number: u64, only: Option<&[usize]>) {
+    let line = arguments.again(number, only);
     if arguments.json {
         say_error(&line);
     } else {

@@ -139,10 +139,12 @@ impl Parted {
         }
     }
 
-    /// They have connected.
-    pub(super) fn connected(&mut self, when: When, a: usize, b: usize) {
-        if self.0.get(&pair(a, b)).is_some_and(|end| when.earliest > end.at) {
-            self.0.remove(&pair(a, b));
+    /// A host has connected with another. Only who has ended the connection knows that it is a new one: the other one may be told of the
+    /// old one yet, when it stands no more and the word of its end is under way.
+    pub(super) fn connected(&mut self, when: When, host: usize, other: usize) {
+        let anew = |end: &&End| end.by == host && when.earliest > end.at;
+        if self.0.get(&pair(host, other)).filter(anew).is_some() {
+            self.0.remove(&pair(host, other));
         }
     }
 
@@ -220,7 +222,7 @@ mod tests {
         for learns in [Parted::announced, Parted::connected] {
             let met = |when| {
                 let mut parted = parted();
-                learns(&mut parted, when, 0, 1);
+                learns(&mut parted, when, 1, 0);
                 parted.are(0, 1)
             };
             assert!(!met(When::at(seconds(3))));
@@ -238,6 +240,9 @@ mod tests {
         assert!(!parted.are(0, 1), "that is not who has ended it");
         parted.told(0, 1);
         assert!(parted.are(0, 1));
+        parted.connected(When::at(seconds(4)), 0, 1);
+        parted.told(0, 1);
+        assert!(parted.are(0, 1), "that was the connection that had been ended");
         parted.connected(When::at(seconds(4)), 1, 0);
         parted.told(0, 1);
         assert!(!parted.are(0, 1));

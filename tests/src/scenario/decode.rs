@@ -8,11 +8,14 @@ use crate::host::Family;
 use crate::net::Preset;
 
 /// So many acts are read at most.
-const MAX_ACTS: usize = 20;
+pub(super) const MAX_ACTS: usize = 20;
 
 /// Bytes of the world, and of each act.
-const WORLD: usize = 16;
-const ACT: usize = 6;
+pub(super) const WORLD: usize = 16;
+pub(super) const ACT: usize = 6;
+
+/// So many kinds of acts are told apart.
+pub(super) const KINDS: usize = 21;
 
 /// The bytes in their places; what is missing is 0.
 struct Bytes<'a>(&'a [u8]);
@@ -81,7 +84,7 @@ fn act(chunk: &Bytes<'_>, peers: usize) -> Act {
     let (x, y) = (chunk.at(4), chunk.at(5));
     let time = Duration::from_millis((y * y / 5) as u64);
     let on = x % 2 == 0;
-    match chunk.at(0) % 21 {
+    match chunk.at(0) % KINDS {
         0 => Act::Leave(a, time),
         1 => Act::Crash(a, time),
         2 => Act::Restart(a),

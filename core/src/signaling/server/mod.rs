@@ -261,7 +261,7 @@ impl Server {
     /// The next thing to do.
     #[must_use]
     pub fn poll_command(&mut self) -> Option<ServerCommand> {
-        self.commands.pop_front()
+        timers::pop_front(&mut self.commands)
     }
 
     /// When [`Server::handle_timeout`] wants to be called: at once while commands wait.
@@ -290,6 +290,12 @@ impl Server {
     #[cfg(any(test, feature = "sim"))]
     pub(in crate::signaling) fn timers_waiting(&self) -> usize {
         self.timers.len()
+    }
+
+    /// How many commands and timers there is room for.
+    #[cfg(test)]
+    pub(in crate::signaling) fn room(&self) -> usize {
+        self.commands.capacity() + self.timers.room()
     }
 
     /// Counts a message; false where its sender is unknown or sends too many.

@@ -37,6 +37,9 @@ const DECISION: Duration = Duration::from_secs(9);
 /// An address without connections keeps its rate for this long: until its bucket is full.
 const ADDRESS: Duration = Duration::from_secs(2);
 
+/// A queue with room for so many keeps it.
+const SPARE: usize = 64;
+
 /// Room, offerer and answerer.
 type Negotiation = (Arc<str>, PeerId, PeerId);
 type Absence = (Arc<str>, PeerId, u64);
@@ -105,6 +108,13 @@ impl Timers {
         self.decisions.get(index).map(|(_, (link, _))| *link)
     }
 
+    /// How many timers all queues have room for.
+    #[cfg(test)]
+    pub(super) fn room(&self) -> usize {
+        let absences = self.grace.capacity() + self.reserved.capacity();
+        self.checks.capacity() + absences + self.decisions.capacity() + self.addresses.capacity()
+    }
+
     /// How many timers there are, those included that have become meaningless.
     #[cfg(any(test, feature = "sim"))]
     pub(super) fn len(&self) -> usize {
@@ -132,7 +142,17 @@ fn pop<T>(queue: &mut VecDeque<(Instant, T)>, now: Instant) -> Option<T> {
     if queue.front()?.0 > now {
         return None;
     }
-    queue.pop_front().map(|(_, value)| value)
+    pop_front(queue).map(|(_, value)| value)
+}
+
+/// Takes the first; what a crowd needed room for is given back when it is gone. Each time that much has been taken before, so that
+/// moving the rest costs little.
+pub(super) fn pop_front<T>(queue: &mut VecDeque<T>) -> Option<T> {
+    let first = queue.pop_front();
+    if queue.capacity() > SPARE && queue.len() < queue.capacity() / 8 {
+        queue.shrink_to((2 * queue.len()).max(SPARE / 2));
+    }
+    first
 }
 
 impl Server {

@@ -194,6 +194,25 @@ fn offers_that_replace_each_other_leave_nothing_behind() {
 }
 
 #[test]
+fn a_crowd_that_comes_and_goes_leaves_no_room_behind() {
+    let mut desk = Desk::new();
+    let (stays, _) = desk.join("/", "a");
+    for n in 0..3_000 {
+        let link = desk.open("/");
+        // Some leave, and some are gone without a word.
+        desk.announce(link, &format!("p{}", n % 50), None);
+        desk.close(link, (n % 3 == 0).then_some(1000));
+        desk.pass(Duration::from_millis(1));
+    }
+    let crowded = desk.server.room();
+    assert!(crowded > 3_000, "{crowded}");
+    desk.seconds(60);
+    assert!(!desk.closed.contains_key(&stays));
+    let left = desk.server.room();
+    assert!(left < 500, "room for {left} commands and timers");
+}
+
+#[test]
 fn an_announce_is_decided_by_the_embedder() {
     let mut desk = Desk::with(ServerConfig { authorize: true, ..ServerConfig::default() });
     let link = desk.open("/room/?x=1");

@@ -1,5 +1,6 @@
 //! Every way to the end, none of which lets anybody wait for ever.
 
+use std::task::{Context, Wake};
 use std::time::Duration;
 
 use rtcmesh_core::error::ConnectError;
@@ -23,6 +24,32 @@ fn a_shutdown_with_nothing_to_send_is_over_at_once() {
     let again = mesh.spawn(|handle| async move { handle.shutdown().await });
     assert_eq!(again.take(), Some(()));
     assert_eq!(mesh.log(), ["shutdown"]);
+}
+
+/// Looks, when it is woken, how many sockets there are.
+struct Looks {
+    world: World,
+    bound: Mutex<Option<usize>>,
+}
+
+impl Wake for Looks {
+    fn wake(self: Arc<Self>) {
+        *self.bound.lock().unwrap() = Some(self.world.bound().len());
+    }
+}
+
+#[test]
+fn ports_are_free_when_the_end_is_told() {
+    let mesh = Mesh::with_sockets(&[1]);
+    let looks = Arc::new(Looks { world: mesh.world.clone(), bound: Mutex::new(None) });
+    let waker = looks.clone().into();
+    let handle = mesh.handle.clone();
+    let mut ended = Box::pin(async move { handle.shutdown().await });
+    assert!(ended.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    assert_eq!(mesh.world.bound().len(), 1);
+    mesh.world.run();
+    assert_eq!(*looks.bound.lock().unwrap(), Some(0));
+    assert!(ended.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
 }
 
 #[test]
