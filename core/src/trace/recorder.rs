@@ -15,10 +15,11 @@ pub struct RecordOptions {
     /// The bytes that wait to be taken at most, 64 KiB at least. What finds no room ends a recording, which can be
     /// replayed up to there; of a ring the oldest entries go.
     pub max_bytes: usize,
-    /// Keep the latest entries only. A second machine without engine, keys and contents follows those that go, so that
-    /// its state is always the one before the first that is left: it stands at the beginning of what is taken,
-    /// which can so be replayed. That machine takes about as much memory as the recorded one does without its
-    /// engine, and as much time again as writing the entries down.
+    /// Keep the latest entries only. A second machine, made of what is recorded alone and without an engine, follows those
+    /// that go, so that its state is always the one before the first that is left: it stands at the beginning of what is
+    /// taken, which can so be replayed by builds that lay states out alike. Taking it holds the transport up for as long
+    /// as copying the ring takes. That machine takes about as much memory as the recorded one does without its
+    /// engine, and one and a half times as much time as writing the entries down does, on top of that.
     pub ring: bool,
     /// Replace addresses by others of the same family and kind.
     pub mask_addresses: bool,
