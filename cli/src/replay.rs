@@ -19,8 +19,8 @@ use crate::output::Output;
 /// network, no keys and no media.
 ///
 /// The exit code is 0 if everything went as recorded, up to where the recording ends. It is 1 at the first
-/// difference, which is shown, and where the file cannot be read, or is a ring whose oldest entries have gone: that one
-/// can be shown only.
+/// difference, which is shown, and where the file cannot be read, or holds the latest entries only (`--trace-latest`)
+/// behind a state that another build has written: those can be shown.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The recording.
@@ -42,7 +42,9 @@ pub(crate) fn run(args: &Args) -> Outcome {
         return show(bytes, output).map_err(|error| named(&error).into());
     }
     let replay = Replay::new(bytes, Instant::now()).map_err(|error| match error {
-        trace::RecordingError::Ring => format!("{} (--show prints them)", named(&error)),
+        trace::RecordingError::Ring { .. } | trace::RecordingError::ForeignState { .. } => {
+            format!("{} (--show prints them)", named(&error))
+        }
         _ => named(&error),
     })?;
     let header = replay.header().clone();
@@ -73,6 +75,7 @@ fn object(header: &Header, report: &ReplayReport) -> Value {
     json!({
         "peer": header.peer,
         "core": header.core,
+        "ring": header.ring,
         "equal": report.is_equal(),
         "records": report.records,
         "calls": report.calls,
@@ -93,6 +96,9 @@ fn heading(header: &Header) -> String {
 
 fn words(header: &Header, report: &ReplayReport) -> String {
     let mut text = heading(header);
+    if header.ring {
+        text.push_str(", of the latest entries and the state before them");
+    }
     let _ = write!(
         text,
         ": {} records, {} calls, {} events and frames in {:.3} s",

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rtcmesh_runtime::SignalingServerOptions;
 use rtcmesh_tokio::config::{Config, ConnectMode};
-use rtcmesh_tokio::media::DataMessage;
+use rtcmesh_tokio::media::{DataMessage, RuntimeData};
 use rtcmesh_tokio::trace::RecordOptions;
 use rtcmesh_tokio::{Event, Events, SignalingServer, TransportEvent, WebRtcTransport};
 use serde_json::Value;
@@ -140,12 +140,12 @@ async fn what_a_peer_records_is_replayed() {
 }
 
 #[tokio::test]
-async fn a_ring_is_replayed_while_it_is_whole_and_can_be_shown_later() {
+async fn a_ring_is_replayed_from_its_first_entry_or_from_the_state_before_it() {
     let file = std::env::temp_dir().join(format!("rtcmesh-ring-{}", std::process::id()));
     let path = file.to_str().unwrap();
     let peer = WebRtcTransport::new(Config::new("ws://127.0.0.1:9/").peer_id("me")).unwrap();
     let mut options = RecordOptions::default();
-    (options.ring, options.max_bytes) = (true, 64 * 1024);
+    (options.ring, options.max_bytes, options.contents) = (true, 64 * 1024, true);
     let ring = peer.recorder(&options).unwrap();
     let ask = || assert!(peer.buffered_amount("nobody").is_err());
     (0..10).for_each(|_| ask());
@@ -159,10 +159,18 @@ async fn a_ring_is_replayed_while_it_is_whole_and_can_be_shown_later() {
         ask();
     }
     std::fs::write(&file, ring.take()).unwrap();
+    let replayed = run(&["replay", path]);
+    assert!(replayed.status.success(), "{replayed:?}");
+    let words = String::from_utf8(replayed.stdout).unwrap();
+    assert!(words.contains("the latest entries") && words.contains("as recorded"), "{words}");
+    // What has no room at all leaves a gap.
+    let large = RuntimeData::Text("x".repeat(64 * 1024).into());
+    assert!(peer.broadcast(&large).is_err());
+    std::fs::write(&file, ring.take()).unwrap();
     let refused = run(&["replay", path]);
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
     let reason = String::from_utf8(refused.stderr).unwrap();
-    assert!(reason.contains("oldest entries have gone") && reason.contains("--show"), "{reason}");
+    assert!(reason.contains("found no room") && reason.contains("--show"), "{reason}");
     let shown = run(&["replay", "--show", path]);
     assert!(shown.status.success() && shown.stdout.len() > 1_000, "{}", shown.status);
     std::fs::remove_file(file).unwrap();

@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::id::{InvalidPeerId, PeerId};
+use crate::trace::state::saved;
 
 /// A setting is out of its bounds. Names the field as it is called in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -61,6 +62,8 @@ pub enum StartError {
     },
 }
 
+saved!(enum StartError { AlreadyStarted, ShutDown, Signaling(a), Timeout { after, reason } });
+
 /// The transport is not started, or was shut down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the transport is not started")]
@@ -92,6 +95,18 @@ pub enum ConnectError {
     #[error("not connected within {0:?}")]
     Timeout(Duration),
 }
+
+saved!(
+    enum ConnectError {
+        NotStarted,
+        InvalidPeerId(a),
+        PeerNotFound(a),
+        MaxPeersExceeded(a),
+        ConnectionFailed(a),
+        NatTraversalFailed(a),
+        Timeout(a),
+    }
+);
 
 /// Why `disconnect_peer` failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -216,6 +231,17 @@ pub enum PeerFault {
     /// A fault of this library's engine, contained to the one peer.
     Internal(String),
 }
+
+saved!(
+    enum PeerFault {
+        Misbehaved(a),
+        Incompatible(a),
+        Timeout(a),
+        Unreachable(a),
+        Refused(a),
+        Internal(a),
+    }
+);
 
 impl PeerFault {
     /// The same with another text.

@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::trace::state::{Layout, Reader, Save, Unreadable, Writer, saved};
+
 /// A peer's name in its room: 1 to 64 characters of `a-z A-Z 0-9 - _`.
 ///
 /// Cheap to clone. Ordered by bytes: the order decides glare (the greater one's offer stands).
@@ -44,6 +46,20 @@ impl PeerId {
     }
 }
 
+impl Save for PeerId {
+    fn layout(layout: &mut Layout) {
+        layout.name("peer id");
+    }
+
+    fn save(&self, to: &mut Writer) {
+        self.0.save(to);
+    }
+
+    fn load(from: &mut Reader<'_>) -> Result<Self, Unreadable> {
+        Self::new(String::load(from)?).map_err(|error| from.wrong(error))
+    }
+}
+
 /// Why a text is no peer id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -64,6 +80,8 @@ pub enum InvalidPeerId {
         position: usize,
     },
 }
+
+saved!(enum InvalidPeerId { Empty, TooLong { length }, Character { position } });
 
 impl FromStr for PeerId {
     type Err = InvalidPeerId;
@@ -130,6 +148,20 @@ impl RequestId {
     }
 }
 
+impl Save for RequestId {
+    fn layout(layout: &mut Layout) {
+        layout.name("request id");
+    }
+
+    fn save(&self, to: &mut Writer) {
+        self.0.save(to);
+    }
+
+    fn load(from: &mut Reader<'_>) -> Result<Self, Unreadable> {
+        Self::new(String::load(from)?).ok_or_else(|| from.wrong("no name of a negotiation"))
+    }
+}
+
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -147,6 +179,8 @@ macro_rules! handle {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(pub u64);
+
+        saved!(struct $name(id));
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

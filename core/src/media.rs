@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::trace::state::saved;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -17,6 +18,14 @@ pub enum VideoCodec {
     /// H.264 (RFC 6184), frames in Annex B format.
     H264,
 }
+
+saved!(
+    enum VideoCodec {
+        Vp8,
+        Vp9,
+        H264,
+    }
+);
 
 impl VideoCodec {
     /// The codec's name in SDP (`a=rtpmap`).
@@ -40,6 +49,8 @@ pub struct AudioBuffer {
     pub channels: u16,
 }
 
+saved!(struct AudioBuffer { samples, sample_rate, channels });
+
 /// One Opus packet (RFC 6716, section 3).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EncodedAudio {
@@ -48,6 +59,8 @@ pub struct EncodedAudio {
     /// How much audio it carries: 2.5 to 120 ms.
     pub duration: Duration,
 }
+
+saved!(struct EncodedAudio { opus, duration });
 
 /// One encoded video frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +77,8 @@ pub struct EncodedVideo {
     /// it, the time of sending is taken.
     pub captured: Option<Instant>,
 }
+
+saved!(struct EncodedVideo { codec, data, timestamp, keyframe, captured });
 
 /// What `send_to_peer` and `broadcast` take.
 #[derive(Debug, Clone, PartialEq)]
@@ -95,6 +110,14 @@ pub enum DataMessage {
     /// Bytes.
     Binary(Arc<[u8]>),
 }
+
+saved!(
+    enum DataMessage {
+        Text(a),
+        Json(a),
+        Binary(a),
+    }
+);
 
 impl DataMessage {
     /// The largest message, in bytes: 16 MB.
@@ -144,3 +167,10 @@ pub enum Reliability {
     /// Sent once, in no order.
     Unreliable,
 }
+
+saved!(
+    enum Reliability {
+        Reliable,
+        Unreliable,
+    }
+);

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 pub use crate::id::{LinkId, SocketId};
+use crate::trace::state::saved;
 
 /// A received UDP datagram, borrowed from the adapter's buffer.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +27,8 @@ pub struct Transmit {
     /// Its bytes.
     pub payload: Vec<u8>,
 }
+
+saved!(struct Transmit { socket, remote, payload });
 
 /// A resource that the core asks its adapter for. Each is answered by an [`IoEvent`], but sending and closing.
 ///
@@ -71,6 +74,11 @@ pub enum IoCommand {
         code: u16,
     },
 }
+
+saved!(enum IoCommand {
+    WatchInterfaces, BindUdp { socket, addr }, CloseUdp { socket }, OpenLink { link, url },
+    SendLink { link, text }, CloseLink { link, code },
+});
 
 impl fmt::Debug for IoCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

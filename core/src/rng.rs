@@ -7,6 +7,7 @@ use rand_chacha::rand_core::{RngCore, SeedableRng};
 use sha2::{Digest, Sha256};
 
 use crate::trace::Tape;
+use crate::trace::state::{Layout, Reader, Save, Unreadable, Writer};
 
 /// 32 bytes of entropy: everything random in a machine follows from it.
 ///
@@ -117,6 +118,19 @@ impl Rng {
         let mut buffer = vec![0; bytes];
         self.fill(&mut buffer);
         buffer.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// What it draws comes from the tape of a replay: it has no state of its own.
+impl Save for Rng {
+    fn layout(layout: &mut Layout) {
+        layout.name("draws");
+    }
+
+    fn save(&self, _: &mut Writer) {}
+
+    fn load(from: &mut Reader<'_>) -> Result<Self, Unreadable> {
+        Ok(Self { tape: Some(from.tape().clone()), ..Self::new(Seed([0; 32])) })
     }
 }
 

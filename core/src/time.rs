@@ -1,5 +1,6 @@
 //! Time as a value: deadlines with a reason, and the one mapping from the monotonic to the wall clock.
 
+use crate::trace::state::saved;
 use std::time::{Duration, Instant};
 
 /// When a machine wants to be called again, and for what.
@@ -13,6 +14,8 @@ pub struct Deadline {
     /// The name of the timer.
     pub why: &'static str,
 }
+
+saved!(struct Deadline { at, why });
 
 impl Deadline {
     /// A deadline at `at`, for the reason `why`.
@@ -49,6 +52,8 @@ pub struct Clock {
     origin_unix: Duration,
     last: Instant,
 }
+
+saved!(struct Clock { origin, origin_unix, last });
 
 impl Clock {
     /// Starts at `now`, which is `unix_now` after the Unix epoch.

@@ -20,24 +20,21 @@ fn path(name: &str) -> PathBuf {
 }
 
 #[tokio::test]
-async fn a_ring_is_refused_and_no_file_is_touched() {
+async fn a_ring_is_written_at_its_end_and_replayed() {
     let path = path("ring");
     let mut options = RecordOptions::default();
-    options.ring = true;
+    (options.ring, options.max_bytes) = (true, 64 * 1024);
     let transport = transport();
-    let error = transport.record_to(&path, &options).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::InvalidInput);
-    assert!(error.to_string().contains("ring"), "{error}");
-    assert!(!path.exists());
-
-    std::fs::write(&path, "other").unwrap();
-    assert!(transport.record_to(&path, &options).is_err());
-    assert_eq!(std::fs::read(&path).unwrap(), b"other");
-    // The refusal has taken nothing: in memory it is possible, and not yet too late.
-    let ring = transport.recorder(&options).unwrap().take();
-    // Nothing has gone from it: it is a recording like others.
-    let report = Replay::new(ring, Instant::now()).unwrap().run();
+    let recording = transport.record_to(&path, &options).unwrap();
+    for _ in 0..1_000 {
+        assert!(transport.buffered_amount("nobody").is_err());
+    }
+    recording.finish().unwrap();
+    let replay = Replay::new(std::fs::read(&path).unwrap(), Instant::now()).unwrap();
+    assert!(replay.header().ring, "1,000 calls take more than 64 KiB");
+    let report = replay.run();
     assert!(report.is_equal() && report.ended.is_none(), "{report:?}");
+    assert!((100..1_000).contains(&report.calls), "{report:?}");
     std::fs::remove_file(&path).unwrap();
 }
 

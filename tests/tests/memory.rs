@@ -4,17 +4,23 @@ mod common;
 
 use std::time::Duration;
 
-use common::{channels_open, mesh};
+use common::{automatic, channels_open, mesh, tone};
 use rtcmesh_core::media::RuntimeData;
-use rtcmesh_sim::isolated;
+use rtcmesh_core::trace::RecordOptions;
 use rtcmesh_sim::net::Preset;
 use rtcmesh_sim::scenario::{Options, Plan, Report, Scenario, run, run_weighed};
+use rtcmesh_sim::{Host, World, isolated};
 
 #[global_allocator]
 static ALLOCATOR: cap::Cap<std::alloc::System> = cap::Cap::new(std::alloc::System, usize::MAX);
 
 // Without it each world would draw from the system's randomness.
 rtcmesh_sim::interpose!();
+
+const MIB: usize = 1024 * 1024;
+
+/// What the machine may take that follows a ring, for one connection with decoded audio: the decoder and what waits.
+const OF_SHADOW: usize = 512 * 1024;
 
 fn allocated() -> usize {
     ALLOCATOR.allocated()
@@ -61,6 +67,34 @@ fn held(reads: bool) -> Vec<usize> {
     world.held(&allocated).hosts
 }
 
+/// What is allocated for two who have talked for a while, each recorded into a ring of so many bytes.
+fn talking(ring: Option<usize>) -> usize {
+    let before = allocated();
+    let mut world = World::new(1);
+    for name in ["p0", "p1"] {
+        world.add(automatic(name));
+    }
+    let mut options = RecordOptions::default();
+    let mut recorders = Vec::new();
+    if let Some(bytes) = ring {
+        (options.ring, options.max_bytes) = (true, bytes);
+        let record = |host: &mut Host| host.transport.record(&options).expect("not started");
+        recorders.extend(world.hosts.iter_mut().map(record));
+    }
+    world.start_all();
+    assert!(world.run_until(World::all_connected), "both are connected");
+    for n in 0..500 {
+        let sound = tone(440.0, n);
+        for host in 0..2 {
+            world.act(host, |transport, now| transport.broadcast(now, &sound)).expect("connected");
+        }
+        world.run(Duration::from_millis(20));
+        world.hosts.iter_mut().for_each(|host| host.media = Vec::new());
+    }
+    assert!(recorders.iter().all(|ring| ring.dropped() > 1_000), "the rings were full");
+    allocated() - before
+}
+
 #[test]
 fn memory_is_back_when_all_have_left_and_a_planted_leak_is_found() {
     // What a process makes once is made.
@@ -92,4 +126,13 @@ fn memory_is_back_when_all_have_left_and_a_planted_leak_is_found() {
     let [_, unread] = held(false)[..] else { panic!("two hosts") };
     assert!(read < 32 * 1024, "{read} bytes");
     assert!(unread > 100_000, "what waits in a transport is seen: {unread} bytes");
+
+    // A ring takes what it may, its entries' places, and what the machine takes that follows it. A larger one takes no more
+    // than that. Each of two.
+    let (none, small, large) =
+        isolated(1, || (talking(None), talking(Some(MIB / 4)), talking(Some(MIB))));
+    let (small, large) = ((small - none) / 2, (large - none) / 2);
+    assert!(small < MIB / 4 + OF_SHADOW, "{small} bytes for a ring of 256 KiB");
+    assert!(large < MIB * 3 / 2 + OF_SHADOW, "{large} bytes for a ring of 1 MiB");
+    assert!(large > small + MIB / 2, "{large} and {small} bytes");
 }

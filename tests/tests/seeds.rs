@@ -82,3 +82,17 @@ fn every_scenario_passes_at_some_seeds() {
         insta::assert_snapshot!("digests", digests);
     }
 }
+
+#[test]
+fn recording_into_rings_changes_nothing_and_each_is_replayed_at_any_moment() {
+    for scenario in Scenario::ALL {
+        let mut options = Options::default();
+        options.scenario = Some(scenario);
+        options.peers = (scenario == Scenario::Talk).then_some(3);
+        let plain = played(&Plan::draw(1_002, &options));
+        options.rings = true;
+        let report = played(&Plan::draw(1_002, &options));
+        assert!(report.passed(), "{report}");
+        assert_eq!(report.digest, plain.digest, "{scenario}");
+    }
+}

@@ -75,6 +75,10 @@ pub(crate) struct Args {
     /// media and no messages. Only its owner can read it.
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
+    /// Of that recording keep the latest N MiB only, in memory, and write them at the end: enough for a peer that runs
+    /// for days. It is replayed from there on, by the same build.
+    #[arg(long, value_name = "N", requires = "trace", value_parser = clap::value_parser!(u16).range(1..=1_024))]
+    trace_latest: Option<u16>,
     /// Replace the addresses in that file by others of their kind.
     #[arg(long, requires = "trace")]
     mask_addresses: bool,
@@ -189,6 +193,9 @@ impl Args {
         let Some(path) = &self.trace else { return Ok(None) };
         let mut options = RecordOptions::default();
         options.mask_addresses = self.mask_addresses;
+        if let Some(latest) = self.trace_latest {
+            (options.ring, options.max_bytes) = (true, usize::from(latest) * 1024 * 1024);
+        }
         let recording = transport.record_to(path, &options);
         recording.map(Some).map_err(|error| format!("--trace {}: {error}", path.display()))
     }

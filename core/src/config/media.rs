@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{ConfigError, within};
 use crate::media::VideoCodec;
+use crate::trace::state::saved;
 
 /// What the application gets of received audio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -34,6 +35,13 @@ pub enum Playout {
     Adaptive,
 }
 
+saved!(
+    enum Playout {
+        Fixed,
+        Adaptive,
+    }
+);
+
 /// What an adaptive delay of playout prefers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -56,6 +64,13 @@ pub enum Concealment {
     /// It needs the feature `dred`, and takes some five times as long as decoding does.
     Deep,
 }
+
+saved!(
+    enum Concealment {
+        Classic,
+        Deep,
+    }
+);
 
 /// Audio: Opus (RFC 6716), always announced as 48 kHz (RFC 7587).
 ///

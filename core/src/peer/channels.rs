@@ -12,6 +12,7 @@ use super::{Peer, PeerConfig, PeerEvent, State};
 use crate::error::PeerFault;
 use crate::media::{DataMessage, Reliability};
 use crate::time::Deadline;
+use crate::trace::state::saved;
 
 /// The reliable, ordered channel: plain messages, with anybody.
 pub(super) const DATA: &str = "data";
@@ -89,11 +90,18 @@ pub(super) struct Channels {
     early: Early,
 }
 
+saved!(struct Channels {
+    enabled, own, section, max_message, ids, open, missing_at, outgoing, reassembly, scratch,
+    high, window, early,
+});
+
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Slot {
     pub(super) requested: Option<ChannelId>,
     pub(super) open: Option<ChannelId>,
 }
+
+saved!(struct Slot { requested, open });
 
 struct Window {
     size: usize,
@@ -101,6 +109,8 @@ struct Window {
     acknowledged: u64,
     next: Option<Instant>,
 }
+
+saved!(struct Window { size, written, acknowledged, next });
 
 impl Channels {
     pub(super) fn new(config: &PeerConfig) -> Self {

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::rtc::{ChannelData, ChannelId};
+use crate::trace::state::saved;
 
 /// That word is late by the jitter of the path, or by a retransmission: whoever waits longer hears nothing.
 const WAIT: Duration = Duration::from_secs(5);
@@ -21,6 +22,8 @@ pub(super) struct Early {
     /// The other side never gives that word, or sends too much before it: nothing waits any more.
     given_up: bool,
 }
+
+saved!(struct Early { held, until, given_up });
 
 impl Early {
     /// Keeps a message of a channel that is being opened. Gives what is to be taken all the same.

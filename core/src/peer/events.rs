@@ -11,6 +11,7 @@ use super::Outbound;
 use super::rtc::{ChannelData, ChannelId};
 use crate::error::PeerFault;
 use crate::media::{DataMessage, VideoCodec};
+use crate::trace::state::{Layout, Reader, Save, Unreadable, Writer, load_json, save_json};
 use crate::trace::{Body, MAX_FRAME, MAX_PACKET, Sketch, Tape};
 
 /// One output of the engine.
@@ -228,6 +229,20 @@ impl KeptTurn {
             Self::Nothing => Turn::Nothing,
             Self::Fault(fault) => return Err(fault),
         })
+    }
+}
+
+impl Save for KeptTurn {
+    fn layout(layout: &mut Layout) {
+        layout.name("output of the engine");
+    }
+
+    fn save(&self, to: &mut Writer) {
+        save_json(self, to);
+    }
+
+    fn load(from: &mut Reader<'_>) -> Result<Self, Unreadable> {
+        load_json(from)
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::media::DataMessage;
+use crate::trace::state::saved;
 
 /// The bytes of the fragment header.
 pub(super) const HEADER: usize = 16 * 1024 - DataMessage::MAX_UNFRAGMENTED;
@@ -40,6 +41,14 @@ pub(super) enum Kind {
     Json = 2,
 }
 
+saved!(
+    enum Kind {
+        Text,
+        Binary,
+        Json,
+    }
+);
+
 impl Kind {
     fn from_byte(byte: u8) -> Option<Self> {
         match byte {
@@ -59,6 +68,8 @@ pub(super) struct Outgoing {
     queued: usize,
 }
 
+saved!(struct Outgoing { queue, next_message, queued });
+
 /// The shared bytes of a message.
 #[derive(Debug, Clone)]
 pub(super) enum Bytes {
@@ -66,6 +77,14 @@ pub(super) enum Bytes {
     Text(Arc<str>),
     Owned(Arc<String>),
 }
+
+saved!(
+    enum Bytes {
+        Shared(a),
+        Text(a),
+        Owned(a),
+    }
+);
 
 impl Bytes {
     pub(super) fn as_slice(&self) -> &[u8] {
@@ -135,6 +154,8 @@ pub(super) struct Reassembly {
     bytes: usize,
 }
 
+saved!(struct Reassembly { messages, bytes });
+
 #[derive(Debug)]
 struct Partial {
     kind: Kind,
@@ -142,6 +163,8 @@ struct Partial {
     data: Vec<u8>,
     touched: Instant,
 }
+
+saved!(struct Partial { kind, total, data, touched });
 
 /// Why a fragment was dropped, together with the message that it belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

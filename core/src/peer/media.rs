@@ -9,6 +9,7 @@ use str0m::media::{Mid, Pt};
 use super::rtc::Rtc;
 use super::{Peer, PeerMedia, sdp};
 use crate::media::{EncodedVideo, VideoCodec};
+use crate::trace::state::{Layout, Reader, Save, Unreadable, Writer, saved};
 
 /// The most packets kept for an application that does not fetch them; the oldest go first.
 const MAX_QUEUED: usize = 512;
@@ -44,6 +45,37 @@ pub(super) struct Media {
     hears: bool,
     /// In the order of preference that was negotiated.
     video_codecs: Vec<(VideoCodec, Pt)>,
+}
+
+saved!(struct Media { audio, video, offered, opus, hears, video_codecs });
+
+// By its name, of 16 characters at most.
+impl Save for Mid {
+    fn layout(layout: &mut Layout) {
+        layout.name("section");
+    }
+
+    fn save(&self, to: &mut Writer) {
+        self.to_string().save(to);
+    }
+
+    fn load(from: &mut Reader<'_>) -> Result<Self, Unreadable> {
+        Ok(Self::from(String::load(from)?.as_str()))
+    }
+}
+
+impl Save for Pt {
+    fn layout(layout: &mut Layout) {
+        layout.name("payload type");
+    }
+
+    fn save(&self, to: &mut Writer) {
+        (**self).save(to);
+    }
+
+    fn load(from: &mut Reader<'_>) -> Result<Self, Unreadable> {
+        u8::load(from).map(Self::from)
+    }
 }
 
 impl Media {

@@ -43,6 +43,7 @@ use crate::id::RequestId;
 use crate::media::{DataMessage, EncodedVideo, Reliability, VideoCodec};
 use crate::rng::Rng;
 use crate::time::Deadline;
+use crate::trace::state::saved;
 
 #[cfg(feature = "sim")]
 pub use bare::BareEnd;
@@ -82,6 +83,10 @@ pub(crate) struct PeerConfig {
     pub(crate) impolite: bool,
 }
 
+saved!(struct PeerConfig {
+    audio, video, data, video_codec, retransmission_packets, remote_is_rtcmesh, impolite,
+});
+
 impl Default for PeerConfig {
     fn default() -> Self {
         Self {
@@ -115,6 +120,10 @@ pub(crate) enum Signal {
     },
 }
 
+saved!(enum Signal {
+    Offer { request, sdp }, Answer { request, sdp }, Candidate { request, candidate, mid },
+});
+
 /// What happened to the connection.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum PeerEvent {
@@ -137,6 +146,20 @@ pub(crate) enum PeerEvent {
     /// The other side wants a keyframe of the video that it gets.
     KeyframeRequested,
 }
+
+saved!(
+    enum PeerEvent {
+        Connected,
+        Lost,
+        Restored,
+        Closed,
+        Failed(a),
+        ChannelOpen(a),
+        Data(a, b),
+        BufferedAmountLow,
+        KeyframeRequested,
+    }
+);
 
 /// Media that arrived, in the order of arrival.
 #[derive(Debug, Clone, PartialEq)]
@@ -173,6 +196,11 @@ pub(crate) enum PeerMedia {
     },
 }
 
+saved!(enum PeerMedia {
+    Audio { arrived, sequence, rtp, opus, level }, Video { frame, sequence, rtp, contiguous },
+    Report { video, ntp, rtp, packets, octets, arrived },
+});
+
 /// Where a connection stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
@@ -182,6 +210,15 @@ pub(crate) enum State {
     Closed,
 }
 
+saved!(
+    enum State {
+        Connecting,
+        Connected,
+        Lost,
+        Closed,
+    }
+);
+
 /// A datagram on its way out: from a local address to a remote one.
 #[derive(Debug)]
 pub(crate) struct Outbound {
@@ -190,6 +227,8 @@ pub(crate) struct Outbound {
     pub(crate) payload: Vec<u8>,
 }
 
+saved!(struct Outbound { local, remote, payload });
+
 #[derive(Debug, Default)]
 struct Queues {
     transmits: VecDeque<Outbound>,
@@ -197,6 +236,8 @@ struct Queues {
     events: VecDeque<PeerEvent>,
     media: VecDeque<PeerMedia>,
 }
+
+saved!(struct Queues { transmits, signals, events, media });
 
 /// One remote peer.
 pub(crate) struct Peer {
@@ -217,6 +258,11 @@ pub(crate) struct Peer {
     /// A description was made or taken: our ICE credentials may be new.
     described: bool,
 }
+
+saved!(struct Peer {
+    border, config, rng, rtc, now, next, state, locals, negotiation, media, channels, figures,
+    out, described,
+});
 
 impl Peer {
     /// A connection that has not been negotiated.

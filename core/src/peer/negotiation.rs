@@ -8,6 +8,7 @@ use super::sdp::{self, Description};
 use super::{Outbound, Peer, PeerConfig, Signal, State};
 use crate::error::PeerFault;
 use crate::id::RequestId;
+use crate::trace::state::saved;
 
 /// The most remote candidates of one negotiation: what real peers send is below 20, and each costs
 /// checks with every address of ours.
@@ -38,12 +39,19 @@ pub(super) struct Negotiation {
     wishes: Wishes,
 }
 
+saved!(struct Negotiation {
+    offered, remote, current, early, held, candidates, unresolved, mid, first, has_offered,
+    wishes,
+});
+
 struct Offered {
     request: RequestId,
     wishes: Wishes,
     /// It brings the first data section, to a connection that stands.
     first_data: bool,
 }
+
+saved!(struct Offered { request, wishes, first_data });
 
 /// What the next offer should bring. A wish is forgotten only when an answer or an offer of the
 /// other side has settled it: a rollback loses none.
@@ -54,6 +62,8 @@ struct Wishes {
     data: bool,
     restart: bool,
 }
+
+saved!(struct Wishes { audio, video, data, restart });
 
 impl Wishes {
     fn any(self) -> bool {

@@ -17,6 +17,7 @@ use super::{PeerConfig, channels};
 use crate::error::PeerFault;
 use crate::media::DataMessage;
 use crate::rng::Rng;
+use crate::trace::state::saved;
 use crate::trace::{Body, Sketch, Tape};
 use str0m::media::{Mid, Pt};
 
@@ -40,6 +41,9 @@ impl Border {
     }
 }
 
+// Without an engine: a state is that of a replay.
+saved!(struct Border { tape; engine = |_| Ok(None) });
+
 impl From<&Engine> for Border {
     fn from(engine: &Engine) -> Self {
         Self { engine: Some(engine.clone()), tape: None }
@@ -56,6 +60,8 @@ impl From<&Border> for Border {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ChannelId(pub(super) u64);
 
+saved!(struct ChannelId(a));
+
 /// A message that arrived on a channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ChannelData {
@@ -63,6 +69,8 @@ pub(crate) struct ChannelData {
     pub(super) binary: bool,
     pub(super) data: Vec<u8>,
 }
+
+saved!(struct ChannelData { id, binary, data });
 
 /// What an offer is to bring.
 #[derive(Debug, Clone)]
@@ -107,6 +115,11 @@ pub(crate) struct Rtc {
     /// The channels whose messages begin with a header of ours.
     fragments: Vec<ChannelId>,
 }
+
+saved!(struct Rtc {
+    tape, number, turns, fragments;
+    live = |_| Ok(None), draws = |_| Ok(None), live_turns = |_| Ok(VecDeque::new()),
+});
 
 impl std::fmt::Debug for Rtc {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

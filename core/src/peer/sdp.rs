@@ -1,5 +1,6 @@
 //! The few facts that are read from a remote description before the engine gets it (RFC 8866).
 
+use crate::trace::state::saved;
 use std::collections::BTreeSet;
 
 /// The limit where a remote description names none (RFC 8841, section 6.1).
@@ -26,6 +27,10 @@ pub(super) struct Description {
     /// The first `a=fingerprint`: the hash function and the value.
     pub(super) fingerprint: Option<String>,
 }
+
+saved!(struct Description {
+    session, fragment, sources, candidates, application, max_message_size, fingerprint,
+});
 
 impl Description {
     /// Whether this describes the connection that an earlier description of the same peer was about, and not

@@ -1,5 +1,6 @@
 //! Figures of one connection.
 
+use crate::trace::state::saved;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,12 @@ pub(crate) struct PeerFigures {
     audio: Option<Reception>,
 }
 
+saved!(struct PeerFigures {
+    bytes_in, bytes_out, audio_packets_in, audio_packets_out, audio_packets_lost,
+    video_frames_in, video_frames_out, messages_in, messages_out, lost_messages, malformed,
+    stale, glare, media_dropped, rtt, path, remote_loss, audio,
+});
+
 /// RFC 3550's view of one stream: appendix A.3 for what is lost, A.8 for jitter.
 #[derive(Debug, Clone, Copy)]
 struct Reception {
@@ -43,6 +50,8 @@ struct Reception {
     rtp: u32,
     jitter: f64,
 }
+
+saved!(struct Reception { first, highest, arrived, rtp, jitter });
 
 /// Audio's RTP clock, whatever its encoder's bandwidth (RFC 7587, section 4.1).
 const AUDIO_CLOCK: f64 = 48_000.0;

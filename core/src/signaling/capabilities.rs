@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::trace::state::saved;
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::ser::SerializeSeq;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -18,6 +19,8 @@ pub struct Capabilities {
     /// It opens or accepts data channels.
     pub data: bool,
 }
+
+saved!(struct Capabilities { audio, video, data });
 
 impl Capabilities {
     /// The set of these; `None` where it would be empty.

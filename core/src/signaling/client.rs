@@ -14,6 +14,7 @@ use crate::signaling::held::Held;
 use crate::signaling::message::{Described, FromServer, ToPeer, Trickled, code, memory};
 use crate::signaling::outbox::{Answered, Outbox, Waiting};
 use crate::time::Deadline;
+use crate::trace::state::saved;
 
 /// The time from the wish for a link to the link, and from the announce to its reply (contract: 10 s).
 const STEP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -47,6 +48,8 @@ pub struct ClientConfig {
     /// An opaque token for the server's admission control.
     pub token: Option<String>,
 }
+
+saved!(struct ClientConfig { url, peer_id, capabilities, user_data, token });
 
 impl ClientConfig {
     /// Without user data and token.
@@ -142,6 +145,13 @@ pub enum ClientEvent {
     },
 }
 
+saved!(enum ClientEvent {
+    Up { resumed }, Down { reason, retry_in }, Announced { peer, capabilities, user_data },
+    Offer { from, request, sdp }, Answer { from, request, sdp },
+    Candidate { from, request, candidate, mid, index }, Disconnected { from, reason, request },
+    Refused { to, request, code, message, reason },
+});
+
 /// What a client has counted since it was made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -156,6 +166,8 @@ pub struct ClientCounters {
     pub dropped: u64,
 }
 
+saved!(struct ClientCounters { malformed, unexpected, reconnects, dropped });
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Idle,
@@ -165,6 +177,11 @@ enum State {
     Waiting { until: Instant },
     Ended,
 }
+
+saved!(enum State {
+    Idle, Opening { link, until }, Announcing { link, until, id }, Up { link, since },
+    Waiting { until }, Ended,
+});
 
 /// The client's machine.
 ///
@@ -190,6 +207,11 @@ pub struct Client {
     event_bytes: usize,
     counters: ClientCounters,
 }
+
+saved!(struct Client {
+    config, rng, now, state, session_key, unanswered, was_up, failures, next_link, next_id,
+    outbox, held, commands, events, event_bytes, counters,
+});
 
 impl Client {
     /// A client that has done nothing yet.

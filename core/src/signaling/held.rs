@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::id::{PeerId, RequestId};
 use crate::signaling::message::Trickled;
+use crate::trace::state::saved;
 
 /// Candidates per negotiation: real peers send below 20.
 const MAX_CANDIDATES: usize = 64;
@@ -27,6 +28,8 @@ pub(super) struct Held {
     seen: BTreeMap<Negotiation, u64>,
     order: VecDeque<(Instant, Negotiation)>,
 }
+
+saved!(struct Held { waiting, seen, order });
 
 impl Held {
     /// An offer or an answer came: gives the candidates that waited for it, in their order; `None`: it has

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::id::{PeerId, RequestId};
 use crate::signaling::Capabilities;
+use crate::trace::state::saved;
 
 /// The largest message, in bytes.
 pub(super) const MAX_MESSAGE: usize = 1_000_000;
@@ -41,6 +42,16 @@ pub enum DisconnectReason {
     Unknown,
 }
 
+saved!(
+    enum DisconnectReason {
+        UserRequested,
+        NetworkError,
+        Timeout,
+        Error,
+        Unknown,
+    }
+);
+
 /// Where a connection stands, for the server's monitoring (RTCPeerConnectionState).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -59,6 +70,17 @@ pub enum PeerConnectionState {
     /// Ended.
     Closed,
 }
+
+saved!(
+    enum PeerConnectionState {
+        New,
+        Connecting,
+        Connected,
+        Disconnected,
+        Failed,
+        Closed,
+    }
+);
 
 /// A message to another peer, by way of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,6 +138,12 @@ pub enum ToPeer {
         timestamp: String,
     },
 }
+
+saved!(enum ToPeer {
+    Offer { to, request, sdp }, Answer { to, request, sdp },
+    Candidate { to, request, candidate, mid, index }, Disconnect { to, reason, request },
+    StateChanged { to, state, request, timestamp },
+});
 
 impl ToPeer {
     /// Its receiver.
@@ -230,6 +258,8 @@ pub(super) struct Trickled {
     pub(super) mid: Option<String>,
     pub(super) index: Option<u16>,
 }
+
+saved!(struct Trickled { from, request, candidate, mid, index });
 
 /// Why a text means nothing to us.
 #[derive(Debug, PartialEq, Eq)]

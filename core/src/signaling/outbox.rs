@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::id::{PeerId, RequestId};
 use crate::signaling::message::ToPeer;
+use crate::trace::state::saved;
 
 /// What waits is forgotten after this long: the server forgets an offer then too.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -23,6 +24,8 @@ struct Sent {
     again: bool,
 }
 
+saved!(struct Sent { id, at, message, again });
+
 /// What a request was about that has been answered.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Answered {
@@ -40,6 +43,8 @@ pub(super) struct Waiting {
     pub(super) again: bool,
 }
 
+saved!(struct Waiting { since, message, again });
+
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     waiting: VecDeque<Waiting>,
@@ -48,6 +53,8 @@ pub(super) struct Outbox {
     /// Messages that found no room or grew too old.
     pub(super) dropped: u64,
 }
+
+saved!(struct Outbox { waiting, bytes, sent, dropped });
 
 impl Outbox {
     /// Keeps a message until the link is up. A newer one to the same peer takes the place of what it makes

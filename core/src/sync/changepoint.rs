@@ -5,6 +5,8 @@
 //! over a truncated, asymmetric loss (optimal partitioning with a penalty for each change: Jackson et
 //! al., 2005), since what the network adds is positive; the slope is then refitted within segments.
 
+use crate::trace::state::saved;
+
 /// The most points of one fit.
 pub(super) const MAX_POINTS: usize = 60;
 
@@ -55,6 +57,8 @@ pub(super) struct Point {
     pub(super) x: f64,
     pub(super) y: f64,
 }
+
+saved!(struct Point { x, y });
 
 /// The common slope.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,5 +1,6 @@
 //! What clocks are told apart, what is known about them, and what can be wrong with it.
 
+use crate::trace::state::saved;
 use std::time::Instant;
 
 /// A medium of a peer. Each has an RTP clock of its own: their timestamps are never compared.
@@ -35,9 +36,13 @@ pub trait MediaTimestamp: Copy + sealed::Sealed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AudioTimestamp(pub u32);
 
+saved!(struct AudioTimestamp(a));
+
 /// An RTP timestamp of the video clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct VideoTimestamp(pub u32);
+
+saved!(struct VideoTimestamp(a));
 
 impl MediaTimestamp for AudioTimestamp {
     const MEDIUM: Medium = Medium::Audio;
@@ -107,6 +112,10 @@ pub struct ClockDriftEstimate {
     pub recommended_action: RecommendedAction,
 }
 
+saved!(struct ClockDriftEstimate {
+    drift_ppm, error_ppm, sample_count, correction_factor, confidence, recommended_action,
+});
+
 /// What to do about a drift.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -121,6 +130,15 @@ pub enum RecommendedAction {
     /// large.
     Investigate,
 }
+
+saved!(
+    enum RecommendedAction {
+        None,
+        Monitor,
+        Adjust,
+        Investigate,
+    }
+);
 
 /// Why a clock could not be read, or not be corrected.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]

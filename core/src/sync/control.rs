@@ -2,6 +2,7 @@
 
 use super::stream::nanos;
 use super::tuning::PlayoutTuning;
+use crate::trace::state::saved;
 
 /// The longest packet, in nanoseconds: 120 ms, that of Opus (RFC 6716, section 3.2.5).
 const MAX_PACKET: i64 = 120_000_000;
@@ -88,6 +89,10 @@ pub struct Control {
     skip_above: i64,
     brink: i64,
 }
+
+saved!(struct Control {
+    grow_below, shrink_above, trim_below, keep_below, hurry_above, skip_above, brink,
+});
 
 impl Control {
     /// By this tuning.

@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use super::clock::ClockError;
+use crate::trace::state::saved;
 
 /// Taps of the windowed sinc. Its delay is half of them.
 const TAPS: usize = 32;
@@ -57,6 +58,8 @@ pub struct DriftCorrection {
     /// How many frames of it are filled.
     filled: usize,
 }
+
+saved!(struct DriftCorrection { channels, ratio, target, step, slew, phase, history, filled });
 
 impl DriftCorrection {
     /// A correction, not active, of interleaved samples of `channels` (at least 1) at `sample_rate` Hz

@@ -6,6 +6,7 @@ use super::changepoint::{MAX_POINTS, Point, fit};
 use super::clock::{ClockDriftEstimate, RecommendedAction, RtcpSenderReport};
 use super::sequence::ahead;
 use super::stream::since;
+use crate::trace::state::saved;
 
 /// A minimum is taken over so many seconds of arrivals.
 const WINDOW: f64 = 0.5;
@@ -66,12 +67,19 @@ pub struct DriftEstimator {
     filter: Filter,
 }
 
+saved!(struct DriftEstimator {
+    rate, threshold, origin, packets, window, reports, last_report, now, last, suspect, fitted,
+    filter,
+});
+
 /// The window that is being filled.
 #[derive(Debug, Clone, Copy, Default)]
 struct Window {
     since: f64,
     least: Option<Point>,
 }
+
+saved!(struct Window { since, least });
 
 /// The last fit.
 #[derive(Debug, Clone, Copy)]
@@ -81,6 +89,8 @@ struct Fitted {
     segments: usize,
     of_packets: bool,
 }
+
+saved!(struct Fitted { at, points, segments, of_packets });
 
 impl DriftEstimator {
     /// An estimator for timestamps of `clock_rate` Hz (at least 1) that recommends to correct a drift
@@ -245,6 +255,8 @@ struct Series<const N: usize> {
     count: usize,
 }
 
+saved!(struct Series<N> [const N: usize] { points, first, count });
+
 impl<const N: usize> Series<N> {
     const fn new() -> Self {
         Self { points: [Point { x: 0.0, y: 0.0 }; N], first: 0, count: 0 }
@@ -313,6 +325,8 @@ struct Filter {
     /// The variance of a minimum.
     noise: f64,
 }
+
+saved!(struct Filter { at, level, slope, ll, ls, ss, noise });
 
 /// The drift of a clock's rate within a second, as a variance: 0.02 ppm.
 const WANDER: f64 = 0.02e-6 * 0.02e-6;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::error::SyncError;
+use crate::trace::state::saved;
 
 /// The longest audio frame in ticks of its 48 kHz clock: 120 ms, as of Opus (RFC 6716, section 2.1.4).
 const LONGEST: usize = 5_760;
@@ -27,6 +28,10 @@ pub struct AudioFrame {
     /// What it took on the wire, in bytes: for the figures only.
     pub payload_size: usize,
 }
+
+saved!(struct AudioFrame {
+    rtp_timestamp, rtp_sequence, samples, channels, received_at, payload_size,
+});
 
 impl AudioFrame {
     /// Samples per channel.
@@ -95,6 +100,14 @@ pub enum VideoFormat {
     Rgba,
 }
 
+saved!(
+    enum VideoFormat {
+        I420,
+        Nv12,
+        Rgba,
+    }
+);
+
 impl VideoFormat {
     /// Bytes a row, and rows, of each plane of a picture; unused planes have none.
     fn planes(self, width: u32, height: u32) -> [(u64, u64); 3] {
@@ -117,6 +130,8 @@ pub struct VideoPlane {
     pub stride: usize,
 }
 
+saved!(struct VideoPlane { data, stride });
+
 /// A picture. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VideoPicture {
@@ -129,6 +144,8 @@ pub struct VideoPicture {
     /// Its planes, as many and as large as the format has.
     pub planes: Arc<[VideoPlane]>,
 }
+
+saved!(struct VideoPicture { width, height, format, planes });
 
 impl VideoPicture {
     /// Its size in bytes.
@@ -180,6 +197,10 @@ pub struct VideoFrame {
     /// Whether it can be decoded without any other.
     pub is_keyframe: bool,
 }
+
+saved!(struct VideoFrame {
+    rtp_timestamp, rtp_sequence, picture, received_at, marker_bit, is_keyframe,
+});
 
 /// A frame of video with its place in time.
 #[derive(Debug, Clone, PartialEq)]

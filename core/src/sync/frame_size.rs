@@ -1,6 +1,7 @@
 //! What frames have in common, by their medians: how far apart they are, and what large ones cost.
 
 use super::stream::{SECOND, Scale};
+use crate::trace::state::saved;
 
 /// The frames of which medians are taken: 2 s at 30 a second, so that most are no key frames.
 const FRAMES: usize = 64;
@@ -22,6 +23,8 @@ struct Last<const N: usize> {
     count: usize,
     next: usize,
 }
+
+saved!(struct Last<N> [const N: usize] { values, count, next });
 
 impl<const N: usize> Last<N> {
     const fn new() -> Self {
@@ -59,6 +62,8 @@ pub(super) struct FrameSizes {
     /// When the last frame was captured, and how much of its delay was explained.
     last: (i64, i64),
 }
+
+saved!(struct FrameSizes { sizes, delays, prices, last });
 
 impl FrameSizes {
     pub(super) const fn new() -> Self {
@@ -102,6 +107,8 @@ impl FrameSizes {
 pub(super) struct FrameRate {
     distances: Last<DISTANCES>,
 }
+
+saved!(struct FrameRate { distances });
 
 impl FrameRate {
     pub(super) const fn new() -> Self {

@@ -1,5 +1,6 @@
 //! A histogram that forgets.
 
+use crate::trace::state::saved;
 use std::time::Duration;
 
 /// The width of a bin in nanoseconds.
@@ -27,6 +28,8 @@ pub(super) struct Histogram {
     /// One more than the last bin that is not empty.
     end: usize,
 }
+
+saved!(struct Histogram { bins, total, weight, growth, end });
 
 impl Histogram {
     /// One that forgets with the time constant `memory`, in steps of `interval`.

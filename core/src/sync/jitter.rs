@@ -8,6 +8,7 @@ use super::ring::{Refused, Ring};
 use super::sequence::ahead;
 use super::stream::{MAX_BEHIND, Playing, SECOND, Scale, Stream, instant, nanos, since, span};
 use super::target::DelayTarget;
+use crate::trace::state::{Save, saved};
 
 /// The largest delay, that of the sync manager's contract for the largest buffer.
 const MAX_HOLD: Duration = Duration::from_millis(500);
@@ -62,6 +63,11 @@ pub struct JitterBuffer<T> {
     pub(super) statistics: BufferStatistics,
 }
 
+saved!(struct JitterBuffer<T> [T: Save] {
+    scale, config, least, target, ring, origin, last_arrived, last_now, fetched, earliest,
+    stream, statistics,
+});
+
 /// A packet that waits.
 #[derive(Debug)]
 pub(super) struct Held<T> {
@@ -69,6 +75,8 @@ pub(super) struct Held<T> {
     pub(super) ticks: i64,
     pub(super) arrived: i64,
 }
+
+saved!(struct Held<T> [T: Save] { packet, ticks, arrived });
 
 /// What has to happen next, and when.
 #[derive(Debug, Clone, Copy)]

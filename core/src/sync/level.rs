@@ -1,5 +1,7 @@
 //! How loud a signal was of late, and where its pauses are.
 
+use crate::trace::state::saved;
+
 /// The frames of a block: 5 ms at 48 kHz.
 pub(super) const BLOCK: usize = 240;
 
@@ -26,6 +28,8 @@ pub(super) struct Level {
     active: f32,
     floor: Option<f32>,
 }
+
+saved!(struct Level { sum, samples, active, floor });
 
 impl Level {
     pub(super) const fn new() -> Self {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::clock::MediaTimestamp;
 use super::ntp_map::NtpMap;
 use super::stream::{SECOND, nanos, since, span};
+use crate::trace::state::saved;
 
 /// What is off by less is left alone: a tenth of what anyone notices (Recommendation ITU-R BT.1359-1:
 /// sound 45 ms early, 125 ms late).
@@ -73,6 +74,8 @@ pub struct AvOffset {
     pub confidence: f64,
 }
 
+saved!(struct AvOffset { offset_ms, confidence });
+
 /// Keeps picture and sound together.
 ///
 /// It is told when each frame of audio and of video was captured, by the sender's clock, and when it is
@@ -112,6 +115,11 @@ pub struct LipSync {
     offset: AvOffset,
 }
 
+saved!(struct LipSync {
+    patience, origin, audio, video, unsettled, behind, needed, hold, moving, least, hopeless,
+    offset,
+});
+
 /// The last frame of audio.
 #[derive(Debug, Clone, Copy)]
 struct Audio {
@@ -123,6 +131,8 @@ struct Audio {
     confidence: f64,
     settled: bool,
 }
+
+saved!(struct Audio { lag, fastest, played, confidence, settled });
 
 impl LipSync {
     /// The longest hold of audio for video that is fit for a conversation: what makes up for video that
@@ -280,6 +290,8 @@ impl LipSync {
 struct Smooth {
     value: Option<f64>,
 }
+
+saved!(struct Smooth { value });
 
 impl Smooth {
     /// Takes what is seen after `passed` nanoseconds.

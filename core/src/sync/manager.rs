@@ -31,6 +31,7 @@ use super::settings::SyncConfig;
 use super::video::{self, VideoBuffer, VideoPacket, VideoPop};
 use crate::error::ConfigError;
 use crate::id::PeerId;
+use crate::trace::state::{Save, saved};
 
 pub use self::state::{MediumStatistics, SyncState, SyncStatistics};
 
@@ -93,6 +94,11 @@ pub struct SyncManager<A = Arc<[f32]>, V = VideoPicture> {
     decoded: Decoded,
 }
 
+saved!(struct SyncManager<A, V> [A: Save, V: Save] {
+    peer, config, audio, video, audio_clock, video_clock, lip_sync, watched, local, round_trip,
+    manual, automatic, times, counts, decoded,
+});
+
 /// The latest instants.
 #[derive(Debug, Default)]
 struct Times {
@@ -101,6 +107,8 @@ struct Times {
     audio: Option<Instant>,
     video: Option<Instant>,
 }
+
+saved!(struct Times { latest, now, audio, video });
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Counts {
@@ -111,6 +119,10 @@ struct Counts {
     backward: u64,
     payload_bytes: u64,
 }
+
+saved!(struct Counts {
+    reports, ignored_reports, bad_reports, invalid_frames, backward, payload_bytes,
+});
 
 impl<A, V> SyncManager<A, V> {
     /// A manager for the media of `peer_id`.

@@ -1,6 +1,7 @@
 //! Comfort noise.
 
 use super::pitch::dot;
+use crate::trace::state::saved;
 
 /// The order of the filter that shapes the noise. RFC 3389 (section 3.2) leaves it to the sender and
 /// libwebrtc takes 12 at most; at 48 kHz a background needs some more.
@@ -57,6 +58,10 @@ pub struct ComfortNoise {
     /// The last outputs of each channel, the latest first.
     memory: [[f32; ORDER]; CHANNELS],
 }
+
+saved!(struct ComfortNoise {
+    channels, state, block, filled, floor, correlation, energy, learnt, predictor, gain, memory,
+});
 
 impl ComfortNoise {
     /// Noise for 1 or 2 interleaved channels of 48 kHz (other numbers become the nearest). Equal seeds

@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use super::clock::{ClockError, MediaTimestamp, RtcpSenderReport};
 use super::robust::{Line, Sample, fit};
 use super::sequence::ahead;
+use crate::trace::state::{Save, saved};
 
 /// How many reports the line goes through: as many as libwebrtc takes. At 5 s, over 95 s.
 pub(super) const REPORTS: usize = 20;
@@ -86,6 +87,8 @@ pub struct NtpMap<T> {
     medium: PhantomData<T>,
 }
 
+saved!(struct NtpMap<T> [T: Save] { rate, anchor, reports, count, line, held, holding, medium });
+
 /// A report, as distance from the anchor.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Report {
@@ -93,6 +96,8 @@ struct Report {
     wall: i64,
     ticks: i64,
 }
+
+saved!(struct Report { wall, ticks });
 
 impl<T: MediaTimestamp> NtpMap<T> {
     /// A map for timestamps of `clock_rate` Hz (at least 1), of no report yet.

@@ -1,5 +1,6 @@
 //! What goes into the jitter buffer, what comes out, and what it counts.
 
+use crate::trace::state::{Save, saved};
 use std::time::{Duration, Instant};
 
 /// One packet of a stream.
@@ -21,6 +22,8 @@ pub struct Packet<T> {
     /// What it carries.
     pub payload: T,
 }
+
+saved!(struct Packet<T> [T: Save] { sequence, rtp, duration, dtx, arrived, payload });
 
 /// What became of an inserted packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,6 +125,11 @@ pub struct BufferStatistics {
     /// The share of packets that were not there in time, 0 to 1, over about the last 64.
     pub loss_rate: f64,
 }
+
+saved!(struct BufferStatistics {
+    inserted, current, peak, frames, late, duplicates, overruns, strays, flushed, restarts,
+    concealed, current_delay, average_delay, loss_rate,
+});
 
 impl BufferStatistics {
     /// Packets that were dropped, for any reason.

@@ -1,6 +1,7 @@
 //! How far a signal has to be shifted to resemble itself.
 
 use super::reel::Reel;
+use crate::trace::state::saved;
 
 /// The shortest shift, in frames of 48 kHz: 2.5 ms, a voice of 400 Hz. NetEq searches the same range
 /// (`modules/audio_coding/neteq/time_stretch.h` of libwebrtc).
@@ -64,6 +65,8 @@ pub(super) struct Search {
     energy: Vec<f64>,
     likeness: Vec<f32>,
 }
+
+saved!(struct Search { coarse, energy, likeness });
 
 impl Search {
     pub(super) fn new(channels: usize) -> Self {

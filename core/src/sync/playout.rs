@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::tuning::PlayoutTuning;
 pub use crate::config::Playout;
+use crate::trace::state::saved;
 
 /// The delay of one stream.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -18,6 +19,8 @@ pub struct PlayoutConfig {
     /// What an adaptive delay weighs.
     pub tuning: PlayoutTuning,
 }
+
+saved!(struct PlayoutConfig { playout, size, max, tuning });
 
 impl PlayoutConfig {
     /// A delay of `size`.

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::trace::state::{Layout, Reader, Save, Unreadable, Writer};
+
 /// What was played and is kept, in frames: the longest period twice and half a window
 /// ([`super::pitch`]), since after a repetition playout stands up to a period further back.
 pub(super) const HISTORY: usize = 1_680;
@@ -25,6 +27,39 @@ pub(super) struct Reel {
     base: u64,
     /// The next one to be played.
     position: u64,
+}
+
+impl Save for Reel {
+    fn layout(layout: &mut Layout) {
+        layout.name("reel");
+    }
+
+    fn save(&self, to: &mut Writer) {
+        (self.channels, self.base, self.position).save(to);
+        self.samples.save(to);
+    }
+
+    fn load(from: &mut Reader<'_>) -> Result<Self, Unreadable> {
+        from.field("Reel", "samples");
+        let (channels, base, position) = <(usize, u64, u64)>::load(from)?;
+        let samples = Vec::<f32>::load(from)?;
+        if !(1..=2).contains(&channels) {
+            return Err(from.wrong("neither one nor two channels"));
+        }
+        // Its room decides how much is kept.
+        from.charge((HISTORY + 2 * WAITING) * channels * size_of::<f32>())?;
+        let mut reel = Self { base, position, ..Self::new(channels) };
+        let end = base.checked_add((samples.len() / channels) as u64);
+        if samples.len() > reel.samples.capacity()
+            || !samples.len().is_multiple_of(channels)
+            || position < base
+            || end.is_none_or(|end| position > end)
+        {
+            return Err(from.wrong("a place outside of it"));
+        }
+        reel.samples.extend(samples);
+        Ok(reel)
+    }
 }
 
 impl Reel {

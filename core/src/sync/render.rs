@@ -12,6 +12,7 @@ use super::packet::ConcealReason;
 use super::stream::{SECOND, span};
 use super::stretch::{Command, StretchStatistics, Stretcher};
 use super::tuning::PlayoutTuning;
+use crate::trace::state::saved;
 
 /// The rate of what is played, and of the timestamps: 48 kHz (RFC 7587, section 4.1).
 const RATE: i64 = 48_000;
@@ -105,6 +106,10 @@ pub struct RenderStatistics {
     pub stretch: StretchStatistics,
 }
 
+saved!(struct RenderStatistics {
+    decoded, copied, concealed, concealments, paused, undecodable, stretch,
+});
+
 /// Plays what a [`JitterBuffer`] holds: decodes it in time, stretches it to keep the delay, conceals what is
 /// missing, fills pauses with the background, and follows the sender's clock by resampling.
 ///
@@ -132,6 +137,11 @@ pub struct AudioRenderer {
     paused: usize,
     statistics: RenderStatistics,
 }
+
+saved!(struct AudioRenderer {
+    channels, control, stretcher, correction, noise, seed, scratch, piece, broken, making_up,
+    pending, paused, statistics,
+});
 
 impl AudioRenderer {
     /// A renderer of `channels`, 1 or 2 (other numbers become the nearest), for which it takes 200 or 400 kB.

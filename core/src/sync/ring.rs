@@ -1,5 +1,7 @@
 //! A ring of values by their sequence number.
 
+use crate::trace::state::{Save, saved};
+
 /// The most consecutive sequence numbers that a ring spans: of the shortest Opus packets, 2.5 ms,
 /// they are 1.28 s.
 pub(super) const CAPACITY: usize = 512;
@@ -28,6 +30,8 @@ pub(super) struct Ring<T> {
     /// The highest.
     last: u64,
 }
+
+saved!(struct Ring<T> [T: Save] { slots, len, first, last });
 
 impl<T> Ring<T> {
     pub(super) const fn new() -> Self {

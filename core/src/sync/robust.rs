@@ -1,6 +1,7 @@
 //! A line through few points, of which some are wrong.
 
 use super::ntp_map::REPORTS;
+use crate::trace::state::saved;
 
 /// Where Huber's loss turns from square to linear, in standard deviations: 95 % as good as least squares
 /// on Gaussian noise (Huber, 1964).
@@ -41,6 +42,8 @@ pub(super) struct Line {
     /// The sum of squared distances from the mean of `x`; 0 where the slope is not known.
     spread: f64,
 }
+
+saved!(struct Line { level, slope, sigma, slope_error, count, mean, spread });
 
 impl Line {
     pub(super) fn at(&self, x: f64) -> f64 {

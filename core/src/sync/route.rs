@@ -1,6 +1,7 @@
 //! Whether the way through the network has become longer.
 
 use super::stream::SECOND;
+use crate::trace::state::saved;
 
 /// What is later by less is jitter.
 const LONGER: i64 = SECOND / 25;
@@ -19,6 +20,8 @@ pub(super) struct Route {
     /// Since everything is late: when that began, the least delay, and how many came.
     late: Option<(i64, i64, u32)>,
 }
+
+saved!(struct Route { longer, late });
 
 impl Route {
     /// By how much it is longer than at first, in nanoseconds: what to take off each arrival.

@@ -1,5 +1,7 @@
 //! Numbers that wrap, made to go on.
 
+use crate::trace::state::saved;
+
 /// Extends the 16-bit sequence numbers of RTP to numbers that do not wrap (RFC 3550, appendix A.1,
 /// does it by counting cycles): each is taken for the nearest to the highest seen before.
 ///
@@ -13,6 +15,8 @@
 pub struct Unwrapper {
     highest: Option<u64>,
 }
+
+saved!(struct Unwrapper { highest });
 
 impl Unwrapper {
     /// One that has seen nothing.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::playout::{Playout, PlayoutConfig};
 use super::tuning::PlayoutTuning;
 use crate::error::{ConfigError, within};
+use crate::trace::state::saved;
 
 /// The settings of a [`super::SyncManager`]: one of the presets, changed by its setters.
 ///
@@ -38,6 +39,12 @@ pub struct SyncConfig {
     /// What adaptive playout weighs.
     pub tuning: PlayoutTuning,
 }
+
+saved!(struct SyncConfig {
+    audio_clock_rate, video_clock_rate, jitter_buffer_size_ms, max_jitter_buffer_ms,
+    enable_clock_drift_correction, drift_correction_threshold_ppm, rtcp_interval_ms, playout,
+    tuning,
+});
 
 impl SyncConfig {
     /// For conversations: an adaptive delay, as little as the network allows.

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::sequence::ahead;
+use crate::trace::state::saved;
 
 pub(super) const SECOND: i64 = 1_000_000_000;
 
@@ -35,6 +36,8 @@ pub(super) struct Scale {
     /// The longest.
     pub(super) longest: i64,
 }
+
+saved!(struct Scale { rate, per_tick, shortest, longest });
 
 impl Scale {
     pub(super) fn new(clock_rate: u32) -> Self {
@@ -81,6 +84,8 @@ pub(super) struct Stream {
     pub(super) playing: Option<Playing>,
 }
 
+saved!(struct Stream { newest, arrived, next, played, offset, suspect, playing });
+
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Playing {
     /// Where what was played or concealed ends, in ticks.
@@ -96,6 +101,8 @@ pub(super) struct Playing {
     /// Whether the last packet announced silence.
     pub(super) dtx: bool,
 }
+
+saved!(struct Playing { end, start, concealed, filled, step, dtx });
 
 impl Playing {
     /// The packet from `start` on, `step` ticks long, is what was played last.

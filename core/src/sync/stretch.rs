@@ -4,6 +4,7 @@ use super::level::{BLOCK, Level};
 use super::pitch::{Direction, HALF, LONGEST, SHORTEST, Search, dot, likeness};
 use super::reel::Reel;
 use crate::trace::Tape;
+use crate::trace::state::saved;
 
 /// A cross-fade lasts as long as the shift, which spreads the change over a whole period, but at least
 /// 5 ms and at most 15.
@@ -47,6 +48,17 @@ pub enum Command {
     GrowFast,
 }
 
+saved!(
+    enum Command {
+        Normal,
+        Shrink,
+        Trim,
+        ShrinkFast,
+        Grow,
+        GrowFast,
+    }
+);
+
 /// What a [`Stretcher`] has done. At any time the frames pulled are those pushed, more those inserted,
 /// less those removed and those that wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -71,6 +83,10 @@ pub struct StretchStatistics {
     /// Samples that were no numbers, or infinite, and were replaced by 0.
     pub invalid: u64,
 }
+
+saved!(struct StretchStatistics {
+    pushed, pulled, inserted, removed, grown, shrunk, in_pauses, joined, invalid,
+});
 
 impl StretchStatistics {
     /// Both together.
@@ -125,6 +141,11 @@ pub struct Stretcher {
     most: usize,
 }
 
+saved!(struct Stretcher {
+    reel, search, statistics, made, tape, level, fade, command, since_operation, since_search,
+    waited, waited_for_pause, least, most,
+});
+
 /// A cross-fade under way from one place to another.
 #[derive(Debug, Clone, Copy)]
 struct Fade {
@@ -134,6 +155,8 @@ struct Fade {
     length: usize,
     likeness: f32,
 }
+
+saved!(struct Fade { from, to, done, length, likeness });
 
 impl Stretcher {
     /// A stretcher of interleaved samples of 1 or 2 channels (other numbers become the nearest), for

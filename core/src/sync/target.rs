@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::histogram::{BIN, BINS, Histogram};
 use super::stream::nanos;
 use super::tuning::{PlayoutTuning, within};
+use crate::trace::state::saved;
 
 /// The time of which one peak is taken, in nanoseconds: about as long as a burst.
 const INTERVAL: i64 = 200_000_000;
@@ -86,6 +87,12 @@ pub struct DelayTarget {
     next: usize,
     slice: i64,
 }
+
+saved!(struct DelayTarget {
+    price, recent_price, worst, floor, max, start, slow, fast, fastest, intervals, least,
+    origin, interval, peak, peaks, watch, newest, watched, target, usual, usual_share, last,
+    next, slice,
+});
 
 impl DelayTarget {
     /// A target that begins at `start` and stays within the floor of the tuning and `max`, which is at

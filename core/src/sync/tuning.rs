@@ -1,5 +1,6 @@
 //! The numbers behind adaptive playout.
 
+use crate::trace::state::saved;
 use std::time::Duration;
 
 /// What adaptive playout weighs, and how it moves.
@@ -45,6 +46,11 @@ pub struct PlayoutTuning {
     /// it is no later than many. Much of this is in vain, since what is awaited may be lost.
     pub brink_share: f64,
 }
+
+saved!(struct PlayoutTuning {
+    loss_price, worst, memory, recent, recent_weight, floor, grow_below, shrink_above,
+    trim_below, keep_below, hurry_above, skip_above, brink, brink_share,
+});
 
 impl PlayoutTuning {
     /// Little delay first: the default.

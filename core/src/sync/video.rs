@@ -10,6 +10,7 @@ use super::route::Route;
 use super::sequence::ahead;
 use super::stream::{MAX_BEHIND, MAX_OVERTAKEN, SECOND, Scale, instant, nanos, since, span};
 use super::target::DelayTarget;
+use crate::trace::state::{Save, saved};
 
 /// The most frames that wait: over 4 s of 60 a second, and four times the largest delay with a hold.
 pub(super) const MAX_FRAMES: usize = 256;
@@ -62,6 +63,10 @@ pub struct VideoPacket<V> {
     /// What it carries.
     pub payload: V,
 }
+
+saved!(struct VideoPacket<V> [V: Save] {
+    sequence, rtp, keyframe, contiguous, size, arrived, payload,
+});
 
 /// A frame whose time has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,6 +130,11 @@ pub struct VideoBuffer<V> {
     statistics: BufferStatistics,
 }
 
+saved!(struct VideoBuffer<V> [V: Save] {
+    scale, config, target, route, sizes, rate, waiting, bytes, suspect, origin, last_arrived,
+    last_now, epoch, offset, hold, wanted_hold, statistics,
+});
+
 /// A frame that waits.
 #[derive(Debug)]
 struct Held<V> {
@@ -132,6 +142,8 @@ struct Held<V> {
     ticks: i64,
     arrived: i64,
 }
+
+saved!(struct Held<V> [V: Save] { packet, ticks, arrived });
 
 /// What is known about the stream since it started.
 #[derive(Debug)]
@@ -146,6 +158,8 @@ struct Epoch {
     next: usize,
 }
 
+saved!(struct Epoch { newest, arrived, shown, remembered, next });
+
 /// The last shown frame.
 #[derive(Debug, Clone, Copy)]
 struct Shown {
@@ -155,6 +169,8 @@ struct Shown {
     /// Whether it was far behind the plan.
     behind: bool,
 }
+
+saved!(struct Shown { sequence, ticks, due, behind });
 
 impl<V> VideoBuffer<V> {
     /// A buffer for timestamps of `clock_rate` Hz (at least 1; 90,000 for all video of RTP).

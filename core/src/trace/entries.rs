@@ -35,6 +35,11 @@ pub struct Entries {
 pub fn entries(recording: Vec<u8>) -> Result<Entries, RecordingError> {
     let mut records = Records::new(recording)?;
     let header = tape::header(&mut records)?;
+    if header.state.is_some() {
+        let offset = records.offset();
+        // It cannot be shown.
+        records.next()?.ok_or(RecordingError::Truncated { offset })?;
+    }
     Ok(Entries { header, records, over: false })
 }
 

@@ -9,6 +9,8 @@
 //! | then, for each record: 4 | its length |
 //! | 4 | CRC-32 of its number (u64, from 0 on) and its bytes: so none is missing, doubled or moved |
 //! | length | JSON in UTF-8: the first is the [`Header`](super::Header), each other one an entry |
+//!
+//! Where the header names the layout of a state, the second record is that state ([`super::state`]), and no JSON.
 
 use super::RecordingError;
 
@@ -16,7 +18,7 @@ use super::RecordingError;
 pub(super) const MAGIC: &[u8; 8] = b"RTCMTRC\n";
 
 /// The version of the form and of what the entries mean. Others are refused.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// The bytes before the first record.
 pub(crate) const START: usize = 10;

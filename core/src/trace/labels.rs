@@ -31,7 +31,7 @@ impl Labels {
     }
 
     /// For what holds labels already: changes nothing.
-    pub(super) const fn none() -> Self {
+    pub(crate) const fn none() -> Self {
         Self { key: None, mask: false, masks: BTreeMap::new() }
     }
 

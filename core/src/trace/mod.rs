@@ -6,6 +6,9 @@
 //! told the border and gave out. In a replay the borders answer from the tape, without an engine, a seed or a
 //! codec; what the machine tells them and gives out is compared, and the first difference is kept.
 //!
+//! A ring keeps the latest entries. What it begins with is then the state of a second machine, a replay that follows
+//! the calls that go from it.
+//!
 //! Secrets are not written: keys, ICE passwords (in descriptions too), tokens and the seed. A secret that
 //! passes has a label in its place, drawn ones have no trace at all: only draws that are public anyway are
 //! written (names of negotiations, starts of RTP's timestamps, jitter of waiting times). Nor are contents: of
@@ -21,6 +24,8 @@ mod json;
 mod labels;
 mod recorder;
 mod sketch;
+mod source;
+pub(crate) mod state;
 mod tape;
 
 use serde::{Deserialize, Serialize};
@@ -30,6 +35,7 @@ pub(crate) use format::START;
 pub use format::VERSION;
 pub(crate) use labels::Labels;
 pub use recorder::{RecordOptions, Recorder};
+pub(crate) use recorder::{Shadow, State};
 pub(crate) use sketch::{Body, MAX_FRAME, MAX_PACKET, Sketch, hex, unhex};
 pub use tape::Difference;
 pub(crate) use tape::{Entry, Read, Tape};
@@ -44,8 +50,15 @@ pub struct Header {
     pub peer: String,
     /// When it begins: nanoseconds since the Unix epoch.
     pub unix_ns: u64,
-    /// Whether older entries are missing, as in a ring that was full: it can be looked at, and not be replayed.
+    /// Whether older entries are missing, as in a ring that was full.
     pub ring: bool,
+    /// How the state is laid out that stands before the entries, where older ones are missing: builds that lay it out alike
+    /// can replay them. The others can show them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// Why there is no such state: the entries can be looked at, and not be replayed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<String>,
     /// Whether it holds the contents of messages.
     pub contents: bool,
     /// Whether its addresses are masked.
@@ -86,10 +99,24 @@ pub enum RecordingError {
         /// Where the record begins that is not whole.
         offset: usize,
     },
-    /// It holds the latest entries only, of a ring that was full.
+    /// It holds the latest entries only, of a ring that was full, and not the state before them.
     #[error(
-        "this recording is a ring whose oldest entries have gone: it can be shown, and not be replayed, \
-         which takes all of them from the start on"
+        "this recording is a ring whose oldest entries have gone, without the state behind them: {why}. \
+         It can be shown, and not be replayed"
     )]
-    Ring,
+    Ring {
+        /// Why there is no state.
+        why: String,
+    },
+    /// It begins with a state that another build has written.
+    #[error(
+        "this recording begins with a state of rtcmesh {found}, and this is rtcmesh {expected}: \
+         replay it with the build that wrote it. It can be shown by any"
+    )]
+    ForeignState {
+        /// The version of the core that wrote it, and how its states are laid out.
+        found: String,
+        /// Those of this build.
+        expected: String,
+    },
 }

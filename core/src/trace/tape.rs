@@ -11,7 +11,8 @@ use serde_json::Value;
 
 use super::format::Records;
 use super::labels::Labels;
-use super::recorder::{RecordOptions, Recorder};
+use super::recorder::{Part, RecordOptions, Recorder};
+use super::source::{Fed, Source};
 use super::{Header, RecordingError};
 
 /// One record of what happened.
@@ -84,7 +85,7 @@ enum Mode {
 }
 
 struct Playing {
-    records: Records,
+    records: Source,
     /// Of a record that was looked at and not taken.
     peeked: Option<(usize, u64, Entry)>,
     difference: Option<Difference>,
@@ -138,20 +139,51 @@ impl Tape {
     ) -> Result<(Self, Header), RecordingError> {
         let mut records = Records::new(bytes)?;
         let header = header(&mut records)?;
+        Ok((Self::of(Source::Recording(records), origin, header.contents), header))
+    }
+
+    /// A tape that plays what it is fed, of a recording that began at `origin`.
+    pub(crate) fn following(origin: Instant, contents: bool) -> Self {
+        Self::of(Source::Fed(Fed::default()), origin, contents)
+    }
+
+    fn of(records: Source, origin: Instant, contents: bool) -> Self {
         let playing =
             Playing { records, peeked: None, difference: None, ended: false, error: None };
-        let inner = Inner {
+        Self(Arc::new(Mutex::new(Inner {
             origin,
             labels: Labels::none(),
-            contents: header.contents,
+            contents,
             connections: 0,
             mode: Mode::Replay(Box::new(playing)),
+        })))
+    }
+
+    /// Gives records to a tape that plays what it is fed.
+    pub(crate) fn feed(&self, fed: Vec<Vec<u8>>) {
+        if let Mode::Replay(playing) = &mut self.lock().mode
+            && let Source::Fed(source) = &mut playing.records
+        {
+            source.feed(fed);
+        }
+    }
+
+    /// The next record as it is, and where it begins: of a tape that plays a recording.
+    ///
+    /// # Errors
+    /// [`RecordingError`]: it is not there, or damaged.
+    pub(crate) fn raw(&self) -> Result<(usize, Vec<u8>), RecordingError> {
+        let mut inner = self.lock();
+        let Mode::Replay(playing) = &mut inner.mode else {
+            return Err(RecordingError::Truncated { offset: 0 });
         };
-        Ok((Self(Arc::new(Mutex::new(inner))), header))
+        let offset = playing.records.offset();
+        let record = playing.records.next()?.map(<[u8]>::to_vec);
+        record.map(|record| (offset, record)).ok_or(RecordingError::Truncated { offset })
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // Nothing that can panic runs under the lock.
+        // Nothing that can panic runs under the lock: whoever follows a ring catches it.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -172,6 +204,16 @@ impl Tape {
         inner.connections
     }
 
+    /// How many connections have had a number.
+    pub(crate) fn connections(&self) -> u64 {
+        self.lock().connections
+    }
+
+    /// Goes on behind so many connections.
+    pub(crate) fn set_connections(&self, connections: u64) {
+        self.lock().connections = connections;
+    }
+
     /// Puts labels in place of something.
     pub(crate) fn labels<T>(&self, act: impl FnOnce(&mut Labels) -> T) -> T {
         act(&mut self.lock().labels)
@@ -187,7 +229,13 @@ impl Tape {
         }
     }
 
-    /// The other way round. What no clock can show is the start.
+    /// The instant at a distance from the start, if a clock can show it.
+    pub(super) fn moved(&self, later: bool, distance: Duration) -> Option<Instant> {
+        let origin = self.lock().origin;
+        if later { origin.checked_add(distance) } else { origin.checked_sub(distance) }
+    }
+
+    /// An instant of nanoseconds since the start. What no clock can show is the start.
     pub(crate) fn instant(&self, nanos: i64) -> Instant {
         let origin = self.lock().origin;
         let distance = Duration::from_nanos(nanos.unsigned_abs());
@@ -208,7 +256,7 @@ impl Tape {
         let mut inner = self.lock();
         match &mut inner.mode {
             Mode::Record(recorder) => {
-                recorder.push(serde_json::to_vec(entry).unwrap_or_default());
+                recorder.push(serde_json::to_vec(entry).unwrap_or_default(), Part::of(entry));
                 true
             }
             Mode::Replay(playing) => playing.compare(entry),
@@ -337,6 +385,15 @@ impl Tape {
             let expected = playing.peek().map_or_else(|| "the end".into(), show);
             playing.differ(what.to_owned(), expected, got.to_owned());
         }
+    }
+
+    /// Why a replay cannot go on, if it cannot.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        let inner = self.lock();
+        let Mode::Replay(playing) = &inner.mode else { return None };
+        let error = || playing.error.as_ref().map(ToString::to_string);
+        let ended = || playing.ended.then(|| "a call has no end".to_owned());
+        playing.difference.as_ref().map(ToString::to_string).or_else(error).or_else(ended)
     }
 
     /// How the replay ended: the first difference, what was wrong with the recording, and how many records were read.

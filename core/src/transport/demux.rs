@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
 use crate::id::SocketId;
+use crate::trace::state::saved;
 
 /// The index of a connection.
 pub(super) type Slot = usize;
@@ -39,12 +40,16 @@ pub(super) struct Demux {
     order: VecDeque<Transaction>,
 }
 
+saved!(struct Demux { fragments, addresses, shared, transactions, order });
+
 #[derive(Debug, Clone, Copy)]
 struct Claim {
     slot: Slot,
     /// By what was sent there, after a check.
     checked: bool,
 }
+
+saved!(struct Claim { slot, checked });
 
 /// What a datagram is, by its first bytes (RFC 7983, section 7; RFC 8489, section 5).
 #[derive(Debug, PartialEq, Eq)]

@@ -11,6 +11,7 @@ use crate::id::PeerId;
 use crate::media::{AudioBuffer, DataMessage, EncodedAudio, EncodedVideo, Reliability};
 use crate::signaling::Capabilities;
 use crate::sync::{Packet, SyncState};
+use crate::trace::state::saved;
 use crate::transport::info::Quality;
 
 /// Something that happened. Each peer's events come in their order: `Connecting`, then `Connected` or
@@ -132,6 +133,15 @@ pub enum Event {
     },
 }
 
+saved!(enum Event {
+    SignalingUp { resumed }, SignalingDown { reason, retry_in },
+    PeerDiscovered { peer, capabilities, user_data }, PeerGone { peer, reason },
+    Connecting { peer }, Connected { peer, after }, Reconnecting { peer }, Reconnected { peer },
+    Failed { peer, fault }, Closed { peer, by }, DataChannelOpen { peer, label },
+    Data { peer, message, reliability }, BufferedAmountLow { peer }, KeyframeRequested { peer },
+    QualityChanged { peer, quality }, SyncStateChanged { peer, state }, Lagged { media, data },
+});
+
 impl Event {
     /// The peer that it is about, where it is about one.
     pub fn peer(&self) -> Option<&PeerId> {
@@ -167,6 +177,14 @@ pub enum ClosedBy {
     Replaced,
 }
 
+saved!(
+    enum ClosedBy {
+        Us,
+        Peer,
+        Replaced,
+    }
+);
+
 impl fmt::Display for ClosedBy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -201,6 +219,8 @@ pub enum Media {
     },
 }
 
+saved!(enum Media { Audio { peer, frame }, Video { peer, frame, contiguous, timing } });
+
 /// When something was captured, by the sender's wall clock.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
@@ -211,6 +231,8 @@ pub struct CaptureTime {
     /// first one, by the local clock (the time of the fastest arrival).
     pub confidence: f64,
 }
+
+saved!(struct CaptureTime { unix_us, confidence });
 
 /// The place in time of a frame of video.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -230,6 +252,8 @@ pub struct VideoTiming {
     /// `None` while that is not known.
     pub audio_sync_offset_ms: Option<f64>,
 }
+
+saved!(struct VideoTiming { rtp, at, delay, capture, framerate, audio_sync_offset_ms });
 
 impl VideoTiming {
     /// That of a frame shown at `at`, of which nothing else is known.
@@ -271,6 +295,8 @@ pub struct AudioFrame {
     pub data: AudioData,
 }
 
+saved!(struct AudioFrame { rtp, at, delay, concealed, pause, capture, clock_drift_ppm, data });
+
 impl AudioFrame {
     /// A frame that arrived as a packet.
     pub(crate) const fn new(rtp: u32, at: Instant, data: AudioData) -> Self {
@@ -300,6 +326,14 @@ pub enum AudioData {
     Packet(Packet<Arc<[u8]>>),
 }
 
+saved!(
+    enum AudioData {
+        Decoded(a),
+        Encoded(a),
+        Packet(a),
+    }
+);
+
 /// What became of a command that could not be answered at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -317,3 +351,5 @@ pub enum Outcome {
     /// `poll_transmit` and `poll_command` should still be sent.
     ShutDown,
 }
+
+saved!(enum Outcome { Started(a), Connected { peer, result }, ShutDown });

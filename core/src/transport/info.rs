@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use crate::id::PeerId;
 use crate::signaling::Capabilities;
 use crate::sync::SyncState;
+use crate::trace::state::saved;
 
 /// Where the connection to a peer stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -27,6 +28,17 @@ pub enum PeerState {
     /// The last connection was ended by somebody's wish.
     Closed,
 }
+
+saved!(
+    enum PeerState {
+        New,
+        Connecting,
+        Connected,
+        Reconnecting,
+        Failed,
+        Closed,
+    }
+);
 
 impl PeerState {
     /// Its name in lower case.
@@ -92,6 +104,11 @@ pub struct Quality {
     pub sync: SyncInfo,
 }
 
+saved!(struct Quality {
+    latency_ms, packet_loss_rate, remote_loss_rate, jitter_ms, bitrate_in_kbps,
+    bitrate_out_kbps, audio_level_dbov, sync,
+});
+
 /// What is known about a peer's clocks, and how its media are played.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 #[non_exhaustive]
@@ -119,6 +136,12 @@ pub struct SyncInfo {
     /// known, since a medium is missing or had no sender report.
     pub audio_sync_offset_ms: Option<f64>,
 }
+
+saved!(struct SyncInfo {
+    state, audio_delay_ms, audio_wait_ms, audio_loss_rate, clock_drift_ppm,
+    clock_drift_error_ppm, correction_factor, video_delay_ms, video_framerate,
+    audio_sync_offset_ms,
+});
 
 /// What has passed on one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

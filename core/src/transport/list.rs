@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::id::PeerId;
 use crate::time::Deadline;
+use crate::trace::state::saved;
 use crate::transport::demux::Slot;
 use crate::transport::remote::Remote;
 
@@ -23,6 +24,8 @@ pub(super) struct Remotes {
     gone: BTreeSet<PeerId>,
     gone_order: VecDeque<PeerId>,
 }
+
+saved!(struct Remotes { slots, due, names, free, gone, gone_order });
 
 impl Remotes {
     pub(super) fn find(&self, peer: &str) -> Option<Slot> {

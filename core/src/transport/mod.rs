@@ -45,6 +45,7 @@ use crate::rng::{Rng, Seed};
 use crate::signaling::{Capabilities, Client, ClientConfig};
 use crate::time::{Clock, Deadline};
 use crate::trace::Tape;
+use crate::trace::state::saved;
 
 use demux::Demux;
 use list::Remotes;
@@ -58,10 +59,10 @@ pub use event::{AudioData, AudioFrame, CaptureTime, ClosedBy, Event, Media, Outc
 #[cfg(any(test, feature = "sim"))]
 pub use hostile::hostile_demux;
 pub use info::{BroadcastStats, Metrics, PeerCounters, PeerInfo, PeerState, Quality, SyncInfo};
+pub use record::{Replay, ReplayReport};
 #[cfg(feature = "sim")]
 #[doc(hidden)]
-pub use record::hostile;
-pub use record::{Replay, ReplayReport};
+pub use record::{hostile, resaved};
 #[cfg(feature = "opus")]
 pub use voice::OpusVoice;
 
@@ -77,6 +78,15 @@ enum Phase {
     /// `shutdown` was called.
     Ended,
 }
+
+saved!(
+    enum Phase {
+        New,
+        Starting,
+        Running,
+        Ended,
+    }
+);
 
 /// A mesh of peers: everything but sockets, clocks and threads.
 ///
@@ -114,6 +124,12 @@ pub struct Transport {
     bypass_playout: bool,
 }
 
+saved!(struct Transport {
+    config, id, clock, rng, phase, tape, trace, signaling, sockets, demux, remotes, broadcast,
+    queues, counts, listing, listed_at, start_deadline, starts, start_trouble;
+    engine = |_| Ok(None), #[cfg(feature = "sim")] bypass_playout = |_| Ok(false),
+});
+
 /// What has been counted since the start.
 #[derive(Debug, Default)]
 struct Counts {
@@ -125,6 +141,11 @@ struct Counts {
     audio_encodes: u64,
     refused: u64,
 }
+
+saved!(struct Counts {
+    datagrams_in, datagrams_out, datagrams_unknown, connections, failures, audio_encodes,
+    refused,
+});
 
 impl Transport {
     /// A transport that has touched nothing yet. `unix_now` is the time since the Unix epoch at `now`.

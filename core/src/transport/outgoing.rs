@@ -7,11 +7,15 @@ use crate::codec::EncodedFrame;
 use crate::codec::{AudioChunk, AudioInput, Channels, OpusEncoder, OpusSettings};
 use crate::config::AudioSettings;
 use crate::media::AudioBuffer;
+use crate::trace::state::{Layout, Reader, Save, Unreadable, Writer, saved};
 use crate::trace::{Body, MAX_PACKET, Tape};
 
 /// A sender that pauses for longer than this, beyond the audio that it has handed over, was silent: the
 /// timeline moves on with the clock. Less is the unevenness of the application's own pace.
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// What a native encoder or decoder may take at most, in bytes, for the bounds of a state that is read.
+pub(super) const OF_CODEC: usize = 512 * 1024;
 
 /// Opus in RTP always counts at this rate (RFC 7587, section 4.1).
 const RATE: u64 = 48_000;
@@ -39,6 +43,23 @@ pub(super) struct AudioSource {
     last: Option<Instant>,
     /// Writes down what the encoder makes, or tells it without one.
     tape: Option<Tape>,
+}
+
+// What the encoder makes comes from the tape of a replay: it has no state of its own.
+impl Save for AudioSource {
+    fn layout(layout: &mut Layout) {
+        layout.name("encoder");
+    }
+
+    fn save(&self, _: &mut Writer) {}
+
+    fn load(from: &mut Reader<'_>) -> Result<Self, Unreadable> {
+        from.charge(OF_CODEC)?;
+        let mut source = Self::new(&AudioSettings::default())
+            .map_err(|error| from.wrong(format_args!("{error:?}")))?;
+        source.record(Some(from.tape()));
+        Ok(source)
+    }
 }
 
 /// A frame as it is written down: the packet, its duration in nanoseconds, its place, its level, and whether it
@@ -181,6 +202,14 @@ pub(super) enum Stream {
     Encoded,
 }
 
+saved!(
+    enum Stream {
+        Broadcast,
+        Unicast,
+        Encoded,
+    }
+);
+
 /// The RTP timestamps towards one receiver (RFC 3550, section 5.1): from a random start on, whatever
 /// streams alternate on it.
 #[derive(Debug)]
@@ -189,6 +218,8 @@ pub(super) struct SendTimeline {
     last: Option<Last>,
 }
 
+saved!(struct SendTimeline { rtp, last });
+
 #[derive(Debug, Clone, Copy)]
 struct Last {
     stream: Stream,
@@ -196,6 +227,8 @@ struct Last {
     duration: u64,
     at: Instant,
 }
+
+saved!(struct Last { stream, offset, duration, at });
 
 impl SendTimeline {
     /// A timeline that starts at `rtp`.

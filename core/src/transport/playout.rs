@@ -10,6 +10,7 @@ use crate::sync::{JitterBuffer, Packet, PlayoutTuning, Pop, SyncManager};
 use crate::trace::Tape;
 use crate::transport::event::{AudioData, AudioFrame};
 
+use crate::trace::state::saved;
 #[cfg(feature = "opus")]
 use crate::transport::rendering::Rendering;
 
@@ -46,6 +47,8 @@ pub(crate) struct AudioPlayout {
     undecodable: u64,
 }
 
+saved!(struct AudioPlayout { output, undecodable });
+
 #[derive(Debug)]
 enum Output {
     Encoded,
@@ -53,6 +56,15 @@ enum Output {
     #[cfg(feature = "opus")]
     Decoded(Box<Rendering>),
 }
+
+saved!(
+    enum Output {
+        Encoded,
+        Packets,
+        #[cfg(feature = "opus")]
+        Decoded(a),
+    }
+);
 
 impl AudioPlayout {
     /// One whose comfort noise is drawn from `seed`. Without the feature `opus` its frames are encoded,

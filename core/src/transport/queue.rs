@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use crate::id::PeerId;
 use crate::net::{IoCommand, Transmit};
+use crate::trace::state::saved;
 use crate::transport::event::{Event, Media, Outcome};
 use crate::transport::merge::merge;
 
@@ -54,6 +55,11 @@ pub(super) struct Queues {
     /// Datagrams, media frames and data messages that were dropped since the start.
     pub(super) dropped: (u64, u64, u64),
 }
+
+saved!(struct Queues {
+    transmits, commands, outcomes, events, told, media, data, data_bytes, merge_at, lagged,
+    dropped,
+});
 
 impl Queues {
     pub(super) fn transmit(&mut self, transmit: Transmit) {

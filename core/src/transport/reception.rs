@@ -12,6 +12,7 @@ use crate::sync::{
     SyncError, SyncState, SyncStatistics, VideoPacket, VideoTimestamp,
 };
 use crate::trace::Tape;
+use crate::trace::state::saved;
 use crate::transport::event::{AudioData, AudioFrame, CaptureTime, VideoTiming};
 use crate::transport::info::SyncInfo;
 use crate::transport::playout::{AudioPlayout, Opus, PlayoutFigures, Sync};
@@ -22,6 +23,8 @@ pub(super) struct Reception {
     sync: Sync,
     playout: AudioPlayout,
 }
+
+saved!(struct Reception { sync, playout });
 
 impl Reception {
     /// What is made up is drawn from `seed`.

@@ -12,6 +12,7 @@ use crate::peer::{Peer, PeerFigures};
 use crate::signaling::Capabilities;
 use crate::sync::SyncState;
 use crate::time::Deadline;
+use crate::trace::state::saved;
 use crate::transport::info::{PeerCounters, PeerInfo, PeerState, Quality, seconds_between};
 use crate::transport::outgoing::{AudioSource, SendTimeline};
 use crate::transport::reception::Reception;
@@ -53,6 +54,11 @@ pub(super) struct Remote {
     pub(super) call_at: Option<Instant>,
     pub(super) connection: Option<Box<Connection>>,
 }
+
+saved!(struct Remote {
+    id, announced, listed, capabilities, user_data, rtcmesh, state, parked, wanted, attempts,
+    call_at, connection,
+});
 
 impl Remote {
     pub(super) fn new(id: PeerId) -> Self {
@@ -129,6 +135,11 @@ pub(super) struct Connection {
     sample: Sample,
     pub(super) report_at: Option<Instant>,
 }
+
+saved!(struct Connection {
+    peer, started, connected_at, deadline, restart_at, reception, playout_at, sync_state,
+    timeline, source, selected, keyframes, level, requests, sample, report_at,
+});
 
 impl Connection {
     pub(super) fn new(
@@ -283,6 +294,8 @@ pub(super) struct Keyframes {
     pub(super) told_at: Option<Instant>,
 }
 
+saved!(struct Keyframes { started, needed, frame_at, ask_at, told_at });
+
 impl Keyframes {
     /// A frame has come.
     pub(super) fn received(&mut self, now: Instant, keyframe: bool, contiguous: bool) {
@@ -327,6 +340,8 @@ struct Sample {
     kbps: (f64, f64),
     loss: f64,
 }
+
+saved!(struct Sample { at, next, bytes, audio, kbps, loss });
 
 impl Sample {
     fn new(now: Instant) -> Self {

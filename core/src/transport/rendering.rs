@@ -8,6 +8,7 @@ use crate::config::Concealment;
 use crate::media::AudioBuffer;
 use crate::sync::{AudioRenderer, JitterBuffer, PlayoutTuning};
 use crate::trace::Tape;
+use crate::trace::state::saved;
 use crate::transport::event::{AudioData, AudioFrame};
 use crate::transport::playout::{Opus, PlayoutFigures, Sync};
 use crate::transport::voice::{Voice, duration};
@@ -45,6 +46,10 @@ pub(super) struct Rendering {
     rtp: Option<u32>,
     behind: u32,
 }
+
+saved!(struct Rendering {
+    tuning, seed, renderer, decoder, tape, concealment, stereo, next, earliest, rtp, behind,
+});
 
 impl Rendering {
     pub(super) fn new(tuning: PlayoutTuning, seed: u64, concealment: Concealment) -> Self {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::id::SocketId;
 use crate::net::IoCommand;
+use crate::trace::state::saved;
 
 /// Signaling starts when all sockets are bound, or after this long at the latest.
 const GATHERING_TIMEOUT: Duration = Duration::from_secs(1);
@@ -28,11 +29,15 @@ pub(super) struct Sockets {
     give_up_at: Option<Instant>,
 }
 
+saved!(struct Sockets { loopback, next, sockets, bound, gone, ordered, reported, give_up_at });
+
 #[derive(Debug)]
 struct Socket {
     wanted: IpAddr,
     pending: bool,
 }
+
+saved!(struct Socket { wanted, pending });
 
 impl Sockets {
     /// `loopback`: offered even where there are other addresses.

@@ -7,6 +7,8 @@ use crate::codec::{AudioDecoder, Channels, CodecError, OPUS_RATE, OpusDecoder};
 use crate::config::Concealment;
 use crate::sync::Decode;
 use crate::trace::Tape;
+use crate::trace::state::{Layout, Reader, Save, Unreadable, Writer};
+use crate::transport::outgoing::OF_CODEC;
 
 /// Decodes Opus packets for a [`crate::sync::AudioRenderer`]: libopus, which conceals what is missing, and
 /// recovers it where the next packet has a copy (in-band error correction), or, with the feature `dred`, deep
@@ -70,6 +72,23 @@ impl Decode<Arc<[u8]>> for OpusVoice {
 pub(super) struct Voice {
     opus: OpusVoice,
     tape: Option<Tape>,
+}
+
+// What the decoder answers comes from the tape of a replay: its channels are all there is of it.
+impl Save for Voice {
+    fn layout(layout: &mut Layout) {
+        layout.name("decoder");
+    }
+
+    fn save(&self, to: &mut Writer) {
+        self.channels().save(to);
+    }
+
+    fn load(from: &mut Reader<'_>) -> Result<Self, Unreadable> {
+        from.charge(OF_CODEC)?;
+        let voice = Self::new(usize::load(from)?, Concealment::default(), Some(from.tape()));
+        voice.ok_or_else(|| from.wrong("no decoder can be made"))
+    }
 }
 
 /// Behind a packet's first bytes, while a recording is made or replayed: how much can be recovered from it.

@@ -105,12 +105,13 @@ impl<R: Runtime> WebRtcTransport<R> {
     }
 
     /// Records from now on what the transport is told and what it decides into a file that only its owner can read, without
-    /// secrets and without contents; `rtcmesh replay` reads it. Before [`start`](Self::start).
+    /// secrets and without contents; `rtcmesh replay` reads it. Before [`start`](Self::start). The latest entries, of a
+    /// ring, are written when the recording is finished or dropped, or the transport is gone: [`recorder`](Self::recorder)
+    /// gives them at any time.
     ///
     /// # Errors
-    /// [`io::ErrorKind::InvalidInput`] after the start, where it is recorded already, and for a ring, which is a whole
-    /// file at each time: [`recorder`](Self::recorder) keeps one in memory. A file that is there stays as it is then.
-    /// What the system says of the file, which may then be another one.
+    /// [`io::ErrorKind::InvalidInput`] after the start, and where it is recorded already. A file that is there stays as it
+    /// is then. What the system says of the file, which may then be another one.
     pub fn record_to(
         &self,
         path: impl AsRef<Path>,

@@ -12,7 +12,8 @@ use rtcmesh_core::trace::{RecordOptions, Recorder};
 /// How often what was recorded is written: little is lost where the process is killed.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// A recording on its way into a file. It goes on until the transport is gone or this is dropped or finished.
+/// A recording on its way into a file. It goes on until the transport is gone or this is dropped or finished; a ring is
+/// written then.
 #[derive(Debug)]
 pub struct RecordingFile {
     stop: Option<Sender<()>>,
@@ -21,9 +22,9 @@ pub struct RecordingFile {
 
 impl RecordingFile {
     /// Begins to write.
-    pub(super) fn begin(file: File, recorder: Recorder) -> io::Result<Self> {
+    pub(super) fn begin(file: File, recorder: Recorder, ring: bool) -> io::Result<Self> {
         let (stop, stopped) = mpsc::channel::<()>();
-        let write = move || write_all(file, &recorder, |wait| stopped.recv_timeout(wait));
+        let write = move || write_all(file, &recorder, ring, |wait| stopped.recv_timeout(wait));
         let thread = thread::Builder::new().name("rtcmesh-record".into()).spawn(write)?;
         Ok(Self { stop: Some(stop), thread: Some(thread) })
     }
@@ -51,15 +52,11 @@ pub(super) fn to_file(
     options: &RecordOptions,
     recorder: impl FnOnce() -> io::Result<Recorder>,
 ) -> io::Result<RecordingFile> {
-    if options.ring {
-        let why = "a ring is kept in memory and cannot be written to a file as it grows";
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
-    }
     let (file, made) = open(path)?;
     match recorder() {
         Ok(recorder) => {
             empty(&file)?;
-            RecordingFile::begin(file, recorder)
+            RecordingFile::begin(file, recorder, options.ring)
         }
         Err(error) => {
             if made {
@@ -100,14 +97,18 @@ fn empty(file: &File) -> io::Result<()> {
 fn write_all(
     mut file: File,
     recorder: &Recorder,
+    ring: bool,
     wait: impl Fn(Duration) -> Result<(), RecvTimeoutError>,
 ) -> io::Result<()> {
     loop {
         let last = recorder.is_over() || wait(INTERVAL) == Err(RecvTimeoutError::Disconnected);
-        file.write_all(&recorder.take())?;
+        // Of a ring each is a whole file.
+        if last || !ring {
+            file.write_all(&recorder.take())?;
+        }
         if last {
             let dropped = recorder.dropped();
-            if dropped > 0 {
+            if dropped > 0 && !ring {
                 tracing::warn!(dropped, "a recording ends early: it was not written fast enough");
             }
             return file.flush();

@@ -57,6 +57,9 @@ struct Arguments {
     /// Within how many virtual seconds everything that can connect must have connected after the last fault, 0 to 110 (the default).
     #[arg(long, value_name = "SECONDS", value_parser = healed_within)]
     healed_within: Option<f64>,
+    /// Record each transport into a small ring, and replay it time and again.
+    #[arg(long)]
+    rings: bool,
     /// One JSON object for each seed.
     #[arg(long)]
     json: bool,
@@ -117,6 +120,7 @@ impl Arguments {
         options.only = self.acts.as_ref().map(|acts| acts.0.clone());
         options.decode = self.decode;
         options.healed_within = self.healed_within.map(Duration::from_secs_f64);
+        options.rings = self.rings;
         Ok(options)
     }
 
@@ -153,6 +157,9 @@ impl Arguments {
         }
         if self.decode {
             line.push_str(" --decode");
+        }
+        if self.rings {
+            line.push_str(" --rings");
         }
         line
     }

@@ -71,6 +71,7 @@ impl Plan {
             ),
             decode: false,
             healed_within: Self::HEALED_WITHIN,
+            rings: false,
             duration: at + Duration::from_secs(2),
             acts,
         }

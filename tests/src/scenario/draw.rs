@@ -193,6 +193,8 @@ pub struct Options {
     pub decode: bool,
     /// When everything that can connect must have connected after the last fault; [`Plan::HEALED_WITHIN`] by default.
     pub healed_within: Option<Duration>,
+    /// Whether each transport records into a small ring, which is replayed time and again.
+    pub rings: bool,
 }
 
 /// The bounds of [`Options::peers`].
@@ -244,6 +246,8 @@ pub struct Plan {
     pub decode: bool,
     /// When everything that can connect must have connected after the last fault.
     pub healed_within: Duration,
+    /// Whether each transport records into a small ring, which is replayed time and again.
+    pub rings: bool,
     /// What happens, and when, since the start of the part with faults.
     pub acts: Vec<(Duration, Act)>,
     /// How long that part lasts.
@@ -263,6 +267,7 @@ impl Plan {
             Some(input) => Self::decode(input),
             None => Self::drawn(seed, options),
         };
+        plan.rings = options.rings;
         if let Some(only) = &options.only {
             let numbered = plan.acts.into_iter().enumerate();
             plan.acts = numbered.filter(|(n, _)| only.contains(n)).map(|(_, act)| act).collect();
@@ -339,6 +344,7 @@ impl Plan {
             signaling,
             decode,
             healed_within,
+            rings: false,
             acts,
             duration,
         }

@@ -2,6 +2,7 @@
 
 mod faults;
 mod heal;
+mod rings;
 mod strangers;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +12,7 @@ use std::time::Duration;
 use rtcmesh_core::config::{AudioSettings, Config, ConnectMode, ReceivedAudio};
 use rtcmesh_core::id::PeerId;
 use rtcmesh_core::media::{Reliability, RuntimeData};
+use rtcmesh_core::trace::Recorder;
 use rtcmesh_core::transport::{Event, Outcome, Transport};
 
 use super::apart::When;
@@ -89,6 +91,8 @@ struct Run<'a> {
     survivors: BTreeSet<usize>,
     /// Whether it was said that the capture is full.
     full: bool,
+    /// Where each transport is recorded, if they are.
+    rings: Vec<Option<Recorder>>,
 }
 
 /// Runs a plan in a world of its own, on this thread: within [`crate::isolated`] equal plans give equal digests.
@@ -205,6 +209,7 @@ impl<'a> Run<'a> {
             stranger: None,
             survivors: BTreeSet::new(),
             full: false,
+            rings: plan.peers.iter().map(|_| None).collect(),
         };
         for (host, peer) in plan.peers.iter().enumerate() {
             let setup = peer.preset.map_or_else(Setup::default, Setup::preset);
@@ -212,6 +217,7 @@ impl<'a> Run<'a> {
             run.world.add_with(run.config(host), &setup);
             run.add_second(host);
             run.apps[host].alive = true;
+            run.record(host);
             run.on(host, |transport, now| transport.start(now)).ok();
         }
         run.paths();
@@ -307,6 +313,7 @@ impl<'a> Run<'a> {
             self.note("the capture is full: what comes now is not in it".to_owned());
         }
         self.look_at_all();
+        self.replay_ring();
     }
 
     fn send_media(&mut self, host: usize) {
@@ -434,6 +441,7 @@ impl<'a> Run<'a> {
         self.world.restart(a, config);
         self.model.restarted(self.world.elapsed(), a);
         self.apps[a].alive = true;
+        self.record(a);
         self.on(a, |transport, now| transport.start(now)).ok();
     }
 

@@ -13,6 +13,7 @@ use crate::sync::frame::{
 use crate::sync::packet::{Inserted, Packet, Pop};
 use crate::sync::sequence::Unwrapper;
 use crate::sync::video::VideoPacket;
+use crate::trace::state::saved;
 
 /// What the thin form knows beyond the general one.
 #[derive(Debug, Default)]
@@ -26,6 +27,8 @@ pub(super) struct Decoded {
     /// The part of a frame that waits for the rest.
     part: Option<VideoFrame>,
 }
+
+saved!(struct Decoded { audio_sequence, video_sequence, channels, resampled, gap, part });
 
 /// The general form gives what happened; here it is an error unless all is well.
 fn checked(inserted: Inserted, sequence: u16, rtp: u32) -> Result<(), SyncError> {

@@ -9,6 +9,7 @@ use crate::sync::drift::DriftEstimator;
 use crate::sync::ntp_map::{NtpMap, ReportUse};
 use crate::sync::packet::Inserted;
 use crate::sync::stream::since;
+use crate::trace::state::{Save, saved};
 
 /// From so many consistent reports on a stream is synced: one may be wrong, two can't tell which.
 const SYNCED: usize = 3;
@@ -47,6 +48,11 @@ pub(super) struct MediumClock<T> {
     /// When the sender's clock made a step, or the stream started afresh.
     stepped: Option<Instant>,
 }
+
+saved!(struct MediumClock<T> [T: Save] {
+    rate, threshold, expiry, map, drift, estimate, refreshed, fitted, path, packets, last,
+    reported, stepped,
+});
 
 impl<T: MediaTimestamp> MediumClock<T> {
     pub(super) fn new(rate: u32, threshold: f64, expiry: Duration) -> Self {

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::sync::sequence::ahead;
 use crate::sync::stream::{SECOND, Scale, since};
+use crate::trace::state::saved;
 
 /// The seconds of which the fastest transit is taken. Longer than most queues last; the drift of the
 /// clocks meanwhile is allowed for.
@@ -22,6 +23,8 @@ pub(super) struct Path {
     least: [Option<Least>; SECONDS],
 }
 
+saved!(struct Path { scale, origin, now, newest, least });
+
 /// The fastest of a second.
 #[derive(Debug, Clone, Copy)]
 struct Least {
@@ -30,6 +33,8 @@ struct Least {
     /// Arrival minus RTP time.
     transit: i64,
 }
+
+saved!(struct Least { second, at, transit });
 
 impl Path {
     pub(super) fn new(clock_rate: u32) -> Self {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::sync::correction::DriftCorrection;
+use crate::trace::state::saved;
 
 /// By how many samples the resampler is late.
 const LATENCY: usize = 16;
@@ -19,6 +20,8 @@ pub(super) struct Resampled {
     channels: u16,
 }
 
+saved!(struct Resampled { active, before, channels });
+
 #[derive(Debug)]
 struct Active {
     correction: DriftCorrection,
@@ -26,6 +29,8 @@ struct Active {
     width: usize,
     out: Vec<f32>,
 }
+
+saved!(struct Active { correction, width, out });
 
 impl Resampled {
     /// What comes next does not follow at once.

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::sync::packet::BufferStatistics;
+use crate::trace::state::saved;
 
 /// Whether a peer's wall clock is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -17,6 +18,14 @@ pub enum SyncState {
     /// Three consistent reports at least.
     Synced,
 }
+
+saved!(
+    enum SyncState {
+        Unsynced,
+        Syncing,
+        Synced,
+    }
+);
 
 /// A wall-clock time and how sure it is.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -40,6 +49,8 @@ pub(super) struct LocalClock {
     pub(super) at: Instant,
     pub(super) unix_us: u64,
 }
+
+saved!(struct LocalClock { at, unix_us });
 
 /// The figures of one medium.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]

@@ -9,6 +9,7 @@ use crate::config::{
     AudioSettings, Config, ConnectMode, DataChannelMode, Playout, PlayoutPreference, VideoSettings,
 };
 use crate::trace::Labels;
+use crate::trace::state::{Layout, Reader, Save, Unreadable, Writer, load_json, save_json};
 
 /// What is kept of a [`Config`]. STUN and TURN servers have no part in it as long as they are refused.
 #[derive(Debug, Serialize, Deserialize)]
@@ -90,4 +91,20 @@ pub(super) fn revive(kept: Value, peer: &str) -> Result<Config, String> {
     checked.user_data.clear();
     checked.validate().map_err(|error| error.to_string())?;
     Ok(config)
+}
+
+impl Save for Config {
+    fn layout(layout: &mut Layout) {
+        layout.name("configuration");
+    }
+
+    fn save(&self, to: &mut Writer) {
+        self.peer_id.save(to);
+        save_json(&keep(self, &mut Labels::none()), to);
+    }
+
+    fn load(from: &mut Reader<'_>) -> Result<Self, Unreadable> {
+        let peer = Option::<String>::load(from)?.unwrap_or_default();
+        revive(load_json(from)?, &peer).map_err(|error| from.wrong(error))
+    }
 }

@@ -6,6 +6,8 @@ mod config;
 mod hostile;
 mod output;
 mod replay;
+mod shadow;
+mod state;
 
 use std::fmt::Debug;
 use std::time::Instant;
@@ -16,7 +18,7 @@ use crate::trace::{Entry, Header, RecordOptions, Recorder, Tape};
 
 pub(super) use call::Call;
 #[cfg(feature = "sim")]
-pub use hostile::hostile;
+pub use hostile::{hostile, resaved};
 pub(super) use output::{command, event, media, outcome, transmit};
 pub use replay::{Replay, ReplayReport};
 
@@ -36,15 +38,21 @@ impl Transport {
         let now = self.clock.now();
         let (tape, recorder) = Tape::recording(options, key, now);
         let unix_ns = u64::try_from(self.clock.unix(now).as_nanos()).unwrap_or(u64::MAX);
-        tape.write_header(&Header {
+        let header = Header {
             core: env!("CARGO_PKG_VERSION").to_owned(),
             peer: self.id.as_str().to_owned(),
             unix_ns,
             ring: false,
+            state: None,
+            lost: None,
             contents: options.contents,
             masked: options.mask_addresses,
             config: tape.labels(|labels| config::keep(&self.config, labels)),
-        });
+        };
+        tape.write_header(&header);
+        if options.ring {
+            recorder.shadow(shadow::Follower::begin(header, now));
+        }
         self.set_tape(tape);
         Some(recorder)
     }

@@ -1,10 +1,12 @@
 //! Replaying a recording: the same calls to the same machine, with the recording in the engine's place.
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::{Call, config};
+use super::{Call, config, state};
 use crate::id::SocketId;
 use crate::media::Reliability;
 use crate::net::Datagram;
@@ -18,6 +20,19 @@ pub struct Replay {
     header: Header,
     tape: Tape,
     transport: Transport,
+    /// It began with a state, which may be of anybody.
+    restored: bool,
+    counts: Counts,
+}
+
+/// What has been replayed.
+#[derive(Debug, Default)]
+struct Counts {
+    calls: u64,
+    events: u64,
+    /// The first call and the last one, in nanoseconds since the start.
+    first: Option<i64>,
+    last: i64,
 }
 
 /// How a replay went.
@@ -30,7 +45,7 @@ pub struct ReplayReport {
     pub calls: u64,
     /// The events and frames of media that came out as recorded.
     pub events: u64,
-    /// The time that it covers.
+    /// The time that it covers: since the start, or of a ring since its first call.
     pub nanoseconds: u64,
     /// The first difference, if there was one.
     pub difference: Option<Difference>,
@@ -51,21 +66,43 @@ impl Replay {
     /// Reads the beginning of a recording. `now` is any instant: all times follow from it.
     ///
     /// # Errors
-    /// [`RecordingError`]: it is none, of another version, a ring whose oldest entries have gone, or damaged there.
+    /// [`RecordingError`]: it is none, of another version, a ring without the state before its entries or with one of
+    /// another build, or damaged there.
     pub fn new(recording: Vec<u8>, now: Instant) -> Result<Self, RecordingError> {
         let (tape, header) = Tape::playing(recording, now)?;
-        if header.ring {
-            return Err(RecordingError::Ring);
-        }
         let damaged = |what: String| RecordingError::Damaged { offset: crate::trace::START, what };
-        let config = config::revive(header.config.clone(), &header.peer).map_err(damaged)?;
+        if !header.ring {
+            return Self::begin(header, tape, now).map_err(damaged);
+        }
+        let Some(layout) = &header.state else {
+            let why = header.lost.unwrap_or_else(|| "it does not say why".to_owned());
+            return Err(RecordingError::Ring { why });
+        };
+        let build = |core: &str, layout: &str| format!("{core} (states laid out {layout})");
+        let found = build(&header.core, layout);
+        let expected = build(env!("CARGO_PKG_VERSION"), state::layout());
+        if found != expected {
+            return Err(RecordingError::ForeignState { found, expected });
+        }
+        let (offset, bytes) = tape.raw()?;
+        let transport = state::restore(&bytes, &tape).map_err(|wrong| {
+            // Behind the head of its record.
+            let offset = offset + 8 + wrong.at;
+            RecordingError::Damaged { offset, what: format!("the state: {}", wrong.what) }
+        })?;
+        Ok(Self { header, tape, transport, restored: true, counts: Counts::default() })
+    }
+
+    /// From the start on; or what is wrong with the configuration.
+    pub(super) fn begin(header: Header, tape: Tape, now: Instant) -> Result<Self, String> {
+        let config = config::revive(header.config.clone(), &header.peer)?;
         // Nothing is drawn from it.
         let (seed, unix) = (Seed::from_bytes([0; 32]), Duration::from_nanos(header.unix_ns));
-        let mut transport = Transport::unchecked(config, seed, now, unix)
-            .map_err(|error| damaged(error.to_string()))?;
+        let mut transport =
+            Transport::unchecked(config, seed, now, unix).map_err(|error| error.to_string())?;
         transport.sockets.ordered = true;
         transport.set_tape(tape.clone());
-        Ok(Self { header, tape, transport })
+        Ok(Self { header, tape, transport, restored: false, counts: Counts::default() })
     }
 
     /// What the recording says about itself.
@@ -73,40 +110,61 @@ impl Replay {
         &self.header
     }
 
+    pub(super) const fn tape(&self) -> &Tape {
+        &self.tape
+    }
+
+    pub(super) const fn transport(&self) -> &Transport {
+        &self.transport
+    }
+
     /// Replays it up to its end, or to the first difference.
     pub fn run(mut self) -> ReplayReport {
-        let (mut calls, mut events, mut last) = (0, 0, 0);
-        loop {
-            match self.tape.next() {
-                Read::Entry(Entry::Input { at, call }) => {
-                    match serde_json::from_value::<Call>(call.clone()) {
-                        Ok(call) => self.call(self.tape.instant(at), call),
-                        Err(_) => self.tape.wrong("a call", &call),
-                    }
-                    last = last.max(at);
-                    calls += 1;
-                }
-                Read::Entry(Entry::Output { queue, .. }) => {
-                    events += u64::from(matches!(queue.as_str(), "event" | "media"));
-                    if !self.fetch(&queue) {
-                        self.tape.differs(&queue, "nothing");
-                    }
-                }
-                Read::Entry(_) => self.tape.differs("what happens next", "nothing more"),
-                Read::End | Read::Stopped => break,
-            }
-        }
+        let run = catch_unwind(AssertUnwindSafe(|| while self.step() {}));
+        let impossible = match run {
+            Ok(()) => None,
+            // Somebody may have made it up: a checksum is no proof.
+            Err(panic) if self.restored => Some(impossible(&*panic)),
+            Err(panic) => resume_unwind(panic),
+        };
         let (difference, error, cut, records) = self.tape.outcome();
         let cut = cut.then(|| "the recording ends within a call".to_owned());
+        let Counts { calls, events, first, last } = self.counts;
+        let begin = if self.restored { first.unwrap_or(last) } else { 0 };
+        let damaged = matches!(error, Some(RecordingError::Damaged { .. }));
         ReplayReport {
             records,
             calls,
             events,
-            nanoseconds: u64::try_from(last).unwrap_or(0),
+            nanoseconds: u64::try_from(last.saturating_sub(begin)).unwrap_or(0),
             difference,
-            damaged: matches!(error, Some(RecordingError::Damaged { .. })),
-            ended: error.map(|error| error.to_string()).or(cut),
+            damaged: damaged || impossible.is_some(),
+            ended: impossible.or(error.map(|error| error.to_string())).or(cut),
         }
+    }
+
+    /// Makes the next call or fetches the next output; false where there is none, or after a difference.
+    pub(super) fn step(&mut self) -> bool {
+        match self.tape.next() {
+            Read::Entry(Entry::Input { at, call }) => {
+                match serde_json::from_value::<Call>(call.clone()) {
+                    Ok(call) => self.call(self.tape.instant(at), call),
+                    Err(_) => self.tape.wrong("a call", &call),
+                }
+                self.counts.first.get_or_insert(at);
+                self.counts.last = self.counts.last.max(at);
+                self.counts.calls += 1;
+            }
+            Read::Entry(Entry::Output { queue, .. }) => {
+                self.counts.events += u64::from(matches!(queue.as_str(), "event" | "media"));
+                if !self.fetch(&queue) {
+                    self.tape.differs(&queue, "nothing");
+                }
+            }
+            Read::Entry(_) => self.tape.differs("what happens next", "nothing more"),
+            Read::End | Read::Stopped => return false,
+        }
+        true
     }
 
     /// Fetches from a queue; false where there is nothing, or no such queue.
@@ -157,4 +215,11 @@ impl Replay {
             Call::Timeout => t.handle_timeout(now),
         }
     }
+}
+
+/// What is said of a machine that panicked behind a state.
+fn impossible(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("?");
+    format!("the machine panicked, by a fault of its own or by an impossible state: {text}")
 }
