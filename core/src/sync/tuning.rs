@@ -74,7 +74,7 @@ impl PlayoutTuning {
     /// Fewer losses for more delay.
     pub const fn safe() -> Self {
         Self {
-            loss_price: 233.0,
+            loss_price: 250.0,
             worst: Duration::from_millis(250),
             memory: Duration::from_secs(160),
             recent: Duration::from_secs(8),
