@@ -5,12 +5,12 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use rtcmesh_benches::sync::drift_tables::{DriftRow, drift_tables};
 use rtcmesh_benches::sync::engine::Outcome;
 use rtcmesh_benches::sync::ntp_tables::{NtpRow, ntp_tables};
 use rtcmesh_benches::sync::trace::Trace;
-use rtcmesh_benches::sync::{file, models, table};
+use rtcmesh_benches::sync::{file, models, stress, table};
 
 /// Playout policies on the seeded models of networks and on captured traces.
 #[derive(Debug, Parser)]
@@ -18,7 +18,10 @@ struct Options {
     /// What the models are drawn from.
     #[arg(long, default_value_t = 9_000)]
     seed: u64,
-    /// How long the traces of the models are; the first 5 s do not count.
+    /// Which models are played.
+    #[arg(long, value_enum, default_value_t = Models::Usual)]
+    models: Models,
+    /// How long the traces of the usual models are; the first 5 s do not count.
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(10..=86_400))]
     seconds: u32,
     /// The clock of the timestamps in the files, in Hz.
@@ -30,6 +33,17 @@ struct Options {
     /// One object a line instead of tables.
     #[arg(long)]
     json: bool,
+}
+
+/// Which models.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Models {
+    /// Those of the figures: 38 traces.
+    Usual,
+    /// Lines that are worse, or change more: exaggerated captures.
+    Stress,
+    /// None: files alone.
+    None,
 }
 
 fn main() -> ExitCode {
@@ -44,8 +58,14 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let models = models::traces(options.seed, options.seconds);
-    playout("models", &models, options.json);
+    let models = match options.models {
+        Models::Usual => models::traces(options.seed, options.seconds),
+        Models::Stress => stress::traces(options.seed),
+        Models::None => Vec::new(),
+    };
+    if !models.is_empty() {
+        playout("models", &models, options.json);
+    }
     if !files.is_empty() {
         playout("files", &files, options.json);
     }

@@ -16,5 +16,6 @@ pub mod ntp_tables;
 pub mod playout;
 pub mod policies;
 pub mod real;
+pub mod stress;
 pub mod table;
 pub mod trace;

@@ -87,11 +87,13 @@ pub struct Control {
     keep_below: i64,
     hurry_above: i64,
     skip_above: i64,
+    skip_below: i64,
     brink: i64,
 }
 
 saved!(struct Control {
-    grow_below, shrink_above, trim_below, keep_below, hurry_above, skip_above, brink,
+    grow_below, shrink_above, trim_below, keep_below, hurry_above, skip_above,
+    skip_below, brink,
 });
 
 impl Control {
@@ -104,6 +106,7 @@ impl Control {
             keep_below: nanos(tuning.keep_below),
             hurry_above: nanos(tuning.hurry_above),
             skip_above: nanos(tuning.skip_above),
+            skip_below: nanos(tuning.skip_below),
             brink: nanos(tuning.brink),
         }
     }
@@ -149,7 +152,8 @@ impl Control {
         let left = gap.saturating_sub(at.concealed);
         // What is left above the target behind the gap.
         let after = at.delay.saturating_sub(at.ready.max(0)).saturating_sub(gap);
-        let plenty = after >= at.target.saturating_add(self.skip_above);
+        let below = self.skip_below.min(at.target / 2);
+        let plenty = after >= at.target.saturating_add(self.skip_above).saturating_sub(below);
         if left <= 0 || plenty {
             return Step::Skip;
         }

@@ -64,6 +64,20 @@ fn decisions_by_situation() {
 }
 
 #[test]
+fn what_is_lost_is_skipped_somewhat_below_the_target_where_that_is_wished() {
+    let safe = Control::new(&PlayoutTuning::safe());
+    let conceal = Step::Conceal { length: PIECE };
+    // 20 ms are missing: with a delay of 60 ms there would be 40 ms behind them.
+    for (delay, target, expected) in
+        [(60, 60, Step::Skip), (59, 60, conceal), (30, 20, Step::Skip), (29, 20, conceal)]
+    {
+        let situation = Situation { gap: Some(20 * MS), ..at(delay, target, 0) };
+        assert_eq!(safe.decide(&situation, PIECE), expected, "{delay} of {target}");
+        assert_eq!(control().decide(&situation, PIECE), conceal, "{delay} of {target}");
+    }
+}
+
+#[test]
 fn the_worst_of_short_packets_counts_and_the_best_may_be_taken_out() {
     // Packets of 5 ms: one of each two begins 3 ms into a piece, the other 8 ms.
     let short = |delay, ready| Situation { packet: 5 * MS, ..at(delay, 40, ready) };

@@ -27,6 +27,9 @@ const PAUSE: i64 = 500_000_000;
 const SUCCESSION: usize = 5;
 /// In nanoseconds of RTP time: a packet, or as many as are in so much.
 const SLICE: i64 = 20_000_000;
+/// The most that a packet of audio costs that others overtook and that comes too late, in nanoseconds: twice the usual
+/// 20 ms that are made up for it, since it is an interruption of its own. Those behind it are there.
+const ALONE: i64 = 2 * SLICE;
 /// The intervals until what was seen alone says what the target is.
 const WARM_UP: i64 = 10;
 /// The largest target, that of the sync manager's contract for the largest buffer.
@@ -37,10 +40,11 @@ const MAX_TARGET: i64 = BIN * BINS as i64;
 /// A packet's delay is its transit (arrival less RTP time) above the least one of the last second (or
 /// [two](Self::looking_back)). The peak
 /// of every 200 ms goes into two histograms, one that remembers long and one that answers fast; of what
-/// was overtaken every packet does. The target is the delay D for which D + price * (what would be
-/// concealed with D) is least, by the histogram that asks for more. So a rare outlier is left to
-/// concealment, and what returns is covered, with no quantile chosen beforehand. It is no less than what the
-/// last packets all had: a route that became longer is followed at once.
+/// was overtaken every packet does, for what it costs alone. The target is the delay D for which
+/// D + price * (what would be concealed with D) is least, by the histogram that asks for more. So a rare outlier
+/// is left to concealment, and what returns is covered, with no quantile chosen beforehand; that a bad time is over is
+/// noticed the sooner the worse it was. It is no less than what the last packets all had: a route that
+/// became longer is followed at once.
 ///
 /// Losses that no delay would avoid count for nothing. What comes late costs the same whether or not what follows
 /// carries a copy of it (in-band error correction, deep redundancy): packets that a queue holds up hold up those
@@ -53,6 +57,8 @@ pub struct DelayTarget {
     price: f64,
     recent_price: f64,
     worst: i64,
+    /// The most that a packet costs that was overtaken.
+    alone: i64,
     floor: i64,
     max: i64,
     start: i64,
@@ -89,7 +95,7 @@ pub struct DelayTarget {
 }
 
 saved!(struct DelayTarget {
-    price, recent_price, worst, floor, max, start, slow, fast, fastest, intervals, least,
+    price, recent_price, worst, alone, floor, max, start, slow, fast, fastest, intervals, least,
     origin, interval, peak, peaks, watch, newest, watched, target, usual, usual_share, last,
     next, slice,
 });
@@ -108,6 +114,7 @@ impl DelayTarget {
             price,
             recent_price: price * within(tuning.recent_weight, 1.0),
             worst: nanos(tuning.worst),
+            alone: ALONE,
             floor,
             max,
             start,
@@ -140,6 +147,14 @@ impl DelayTarget {
         self
     }
 
+    /// What was overtaken holds up what follows, as with frames of video that others are predicted from: it costs what
+    /// packets in order do. Audio goes on without it, so that it costs little more than itself.
+    #[must_use]
+    pub fn holding_up(mut self) -> Self {
+        self.alone = self.worst;
+        self
+    }
+
     /// Takes note of a packet of RTP time `media` that arrived at `arrived`. What comes too late to be
     /// played belongs here too; what comes twice does not.
     pub fn observe(&mut self, arrived: i64, media: i64) {
@@ -158,7 +173,8 @@ impl DelayTarget {
         let delay = transit.saturating_sub(least);
         self.succeed(media, delay);
         if overtaken {
-            self.count(delay);
+            self.slow.add_overtaken(delay);
+            self.fast.add_overtaken(delay);
         } else if !paused {
             self.peak = Some(self.peak.map_or(delay, |peak| peak.max(delay)));
         }
@@ -222,11 +238,6 @@ impl DelayTarget {
         interval.unsigned_abs() as usize % self.intervals
     }
 
-    fn count(&mut self, delay: i64) {
-        self.slow.add(delay);
-        self.fast.add(delay);
-    }
-
     /// Ends the intervals before that of `arrived`.
     fn move_on(&mut self, arrived: i64, paused: bool) {
         let origin = *self.origin.get_or_insert(arrived);
@@ -273,8 +284,9 @@ impl DelayTarget {
     }
 
     fn choose(&mut self) {
-        let fast = self.fast.cheapest(self.recent_price, self.worst).unwrap_or(self.start);
-        let slow = self.slow.cheapest(self.price, self.worst).unwrap_or(fast);
+        let fast =
+            self.fast.cheapest(self.recent_price, self.worst, self.alone).unwrap_or(self.start);
+        let slow = self.slow.cheapest(self.price, self.worst, self.alone).unwrap_or(fast);
         let seen = slow.max(fast);
         let blend = seen * self.watched + self.start * (WARM_UP - self.watched);
         self.usual = self.slow.exceeded_by(self.usual_share);

@@ -67,6 +67,39 @@ fn each_packet_overtaken_counts_by_itself() {
 }
 
 #[test]
+fn a_packet_overtaken_now_and_then_is_left_to_concealment() {
+    // One of so many is 10 packets late.
+    let late = |one: i64| {
+        let mut target = target(&PlayoutTuning::rtcmesh());
+        for n in 10..10_000 {
+            if (n - 10) % one == 0 {
+                target.observe(n * FRAME + 1, (n - 10) * FRAME);
+            }
+            if n % one != 0 {
+                target.observe(n * FRAME, n * FRAME);
+            }
+        }
+        target.target()
+    };
+    assert_eq!(late(20), 202 * MS);
+    assert!(late(250) < 10 * MS, "{}", late(250));
+}
+
+#[test]
+fn a_line_that_was_bad_for_minutes_is_believed_to_be_good_again() {
+    for (tuning, seconds) in [(PlayoutTuning::rtcmesh(), 25), (PlayoutTuning::safe(), 80)] {
+        let mut target = target(&tuning);
+        // For 150 s up to 300 ms late each second, then never again.
+        let bad = feed(&mut target, 0, (0..7_500).map(|n| (n % 50 - 35).max(0) * FRAME));
+        assert!(bad > 200 * MS, "{bad}");
+        let still = feed(&mut target, 7_500, [0; 100]);
+        assert!(still > 200 * MS, "not at once: {still}");
+        let good = feed(&mut target, 7_600, vec![0; 50 * (seconds - 2)]);
+        assert!(good < 10 * MS, "{good}");
+    }
+}
+
+#[test]
 fn the_latest_below_a_limit_is_known_for_fifteen_seconds() {
     let mut target = target(&PlayoutTuning::rtcmesh());
     assert_eq!(target.peak_below(i64::MAX), 0);

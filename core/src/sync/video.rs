@@ -372,9 +372,9 @@ impl<V> VideoBuffer<V> {
     fn observe(&mut self, arrived: i64, ticks: i64, size: usize) {
         let PlayoutConfig { mut tuning, size: start, max, .. } = self.config;
         tuning.floor = Duration::ZERO;
-        let target = self
-            .target
-            .get_or_insert_with(|| Box::new(DelayTarget::new(&tuning, start, max).looking_back(2)));
+        let target = self.target.get_or_insert_with(|| {
+            Box::new(DelayTarget::new(&tuning, start, max).looking_back(2).holding_up())
+        });
         let media = self.scale.nanos(ticks);
         let here = arrived.saturating_sub(self.route.longer());
         let transit = here.saturating_sub(media);
