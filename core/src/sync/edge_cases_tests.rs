@@ -132,12 +132,12 @@ fn case_09_what_is_late_after_something_newer_is_dropped_and_learnt_from() {
 fn case_09_one_that_is_late_after_something_newer_is_one_late() {
     let mut world = World::new(SyncConfig::standard());
     let hold = |world: &World| world.sync.get_buffer_statistics().audio.hold;
-    for n in (0..100).chain(101..104) {
+    for n in (0..100).chain(101..103) {
         world.number(n, ms(0));
     }
     let before = hold(&world);
-    assert_eq!(world.number(100, ms(70)), Inserted::Late);
-    for n in 104..120 {
+    assert_eq!(world.number(100, ms(40)), Inserted::Late);
+    for n in 103..120 {
         world.number(n, ms(0));
     }
     let statistics = world.sync.get_buffer_statistics().audio;

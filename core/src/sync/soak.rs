@@ -254,7 +254,7 @@ mod tests {
         let found = soak(Instant::now(), 1, Duration::from_secs(hours * 3_600)).unwrap();
         let lost = found.lost as f64 / found.sent as f64;
         let played = found.played as f64 / found.sent as f64;
-        assert!(1.0 - lost - played < 0.002, "{found:?}");
+        assert!(1.0 - lost - played < 0.003, "{found:?}");
         // A stream that pauses is concealed for at most 1 s before that is clear: 4 pauses an hour.
         let lost_s = found.lost as f64 * 0.02 + hours as f64 * 4.0;
         assert!(found.concealed_s < lost_s + 0.01 * 3_600.0 * hours as f64, "{found:?}");

@@ -27,9 +27,6 @@ const PAUSE: i64 = 500_000_000;
 const SUCCESSION: usize = 5;
 /// In nanoseconds of RTP time: a packet, or as many as are in so much.
 const SLICE: i64 = 20_000_000;
-/// The most that a packet of audio costs that others overtook and that comes too late, in nanoseconds: twice the usual
-/// 20 ms that are made up for it, since it is an interruption of its own. Those behind it are there.
-const ALONE: i64 = 2 * SLICE;
 /// The intervals until what was seen alone says what the target is.
 const WARM_UP: i64 = 10;
 /// The largest target, that of the sync manager's contract for the largest buffer.
@@ -114,7 +111,7 @@ impl DelayTarget {
             price,
             recent_price: price * within(tuning.recent_weight, 1.0),
             worst: nanos(tuning.worst),
-            alone: ALONE,
+            alone: SLICE,
             floor,
             max,
             start,
@@ -148,7 +145,7 @@ impl DelayTarget {
     }
 
     /// What was overtaken holds up what follows, as with frames of video that others are predicted from: it costs what
-    /// packets in order do. Audio goes on without it, so that it costs little more than itself.
+    /// packets in order do. Audio goes on without it, so that it costs no more than 20 ms.
     #[must_use]
     pub fn holding_up(mut self) -> Self {
         self.alone = self.worst;
