@@ -31,11 +31,22 @@ pub(super) struct Ring<T> {
     last: u64,
 }
 
-saved!(struct Ring<T> [T: Save] { slots, len, first, last });
+saved!(struct Ring<T> [T: Save] { slots, len, first, last } if is_possible);
 
 impl<T> Ring<T> {
     pub(super) const fn new() -> Self {
         Self { slots: Vec::new(), len: 0, first: 0, last: 0 }
+    }
+
+    /// Whether the numbers are those of the values.
+    fn is_possible(&self) -> bool {
+        let size = self.slots.len();
+        let sized = size == 0 || size.is_power_of_two() && size <= CAPACITY;
+        let spans = self.last.checked_sub(self.first).is_some_and(|span| span < size as u64);
+        let filled = self.slots.iter().flatten().count();
+        let ends = [self.first, self.last].map(|end| self.slots.get(self.index(end)));
+        let ended = spans && ends.iter().all(|end| end.is_some_and(Option::is_some));
+        sized && filled == self.len && (self.len == 0 || ended && self.iter().count() == self.len)
     }
 
     pub(super) const fn len(&self) -> usize {

@@ -3,8 +3,6 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
-use tracing::subscriber::{NoSubscriber, with_default};
-
 use super::{Replay, state};
 use crate::trace::{Header, Shadow, State, Tape};
 
@@ -23,7 +21,7 @@ impl Follower {
     /// What is wrong with the configuration.
     pub(super) fn begin(header: Header, now: Instant) -> Result<Box<dyn Shadow>, String> {
         let tape = Tape::following(now, header.contents);
-        let replay = quietly(|| Replay::begin(header, tape, now))?;
+        let replay = Replay::begin(header, tape, now)?;
         Ok(Box::new(Self { replay, lost: None }))
     }
 }
@@ -35,7 +33,7 @@ impl Shadow for Follower {
         }
         let replay = &mut self.replay;
         replay.tape().feed(entries);
-        let run = catch_unwind(AssertUnwindSafe(|| quietly(|| while replay.step() {})));
+        let run = catch_unwind(AssertUnwindSafe(|| while replay.step() {}));
         self.lost = match run {
             Ok(()) => replay.tape().trouble(),
             Err(_) => Some("it panicked".to_owned()),
@@ -52,9 +50,4 @@ impl Shadow for Follower {
             }
         }
     }
-}
-
-/// What the machine logs was logged by the one that it follows.
-fn quietly<T>(act: impl FnOnce() -> T) -> T {
-    with_default(NoSubscriber::new(), act)
 }
