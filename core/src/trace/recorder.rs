@@ -15,10 +15,11 @@ pub struct RecordOptions {
     /// The bytes that wait to be taken at most, 64 KiB at least. What finds no room ends a recording, which can be
     /// replayed up to there; of a ring the oldest entries go.
     pub max_bytes: usize,
-    /// Keep the latest entries only. A second machine without engine, keys and contents follows those that go, so that
-    /// its state is always the one before the first that is left: it stands at the beginning of what is taken,
-    /// which can so be replayed. That machine takes about as much memory as the recorded one does without its
-    /// engine, and as much time again as writing the entries down.
+    /// Keep the latest entries only. A second machine, made of what is recorded alone and without an engine, follows those
+    /// that go, so that its state is always the one before the first that is left: it stands at the beginning of what is
+    /// taken, which can so be replayed by builds that lay states out alike. Taking it holds the transport up for as long
+    /// as copying the ring takes. That machine takes about as much memory as the recorded one does without its
+    /// engine, and one and a half times as much time as writing the entries down does, on top of that.
     pub ring: bool,
     /// Replace addresses by others of the same family and kind.
     pub mask_addresses: bool,
@@ -40,11 +41,14 @@ pub struct Recorder(Arc<Mutex<Waiting>>);
 /// A machine that follows what goes from a ring.
 pub(crate) trait Shadow: std::fmt::Debug + Send {
     /// Does what these entries say: a whole call, or one output.
-    fn follow(&mut self, entries: Vec<Vec<u8>>);
+    ///
+    /// # Errors
+    /// Why it cannot follow any more: it went another way.
+    fn follow(&mut self, entries: Vec<Vec<u8>>) -> Result<(), String>;
     /// The state that it has come to.
     ///
     /// # Errors
-    /// Why there is none: it went another way, or cannot be written down.
+    /// Why it cannot be written down.
     fn state(&self) -> Result<State, String>;
 }
 
@@ -242,8 +246,10 @@ impl Waiting {
                 break;
             }
         }
-        shadow.follow(call);
-        self.shadow = Some(shadow);
+        match shadow.follow(call) {
+            Ok(()) => self.shadow = Some(shadow),
+            Err(why) => self.lose(why),
+        }
     }
 
     /// A ring as a whole file.
@@ -346,5 +352,65 @@ mod tests {
         recorder.push(entry(64 * 1024 + 1), Part::Other);
         recorder.push(entry(1024), Part::Other);
         assert_eq!((taken(&recorder), recorder.dropped()), ((true, 2), 1));
+    }
+
+    /// Notes what it is given, and goes astray at the third call.
+    #[derive(Debug, Default, Clone)]
+    struct Notes(Arc<Mutex<Vec<usize>>>);
+
+    impl Shadow for Notes {
+        fn follow(&mut self, entries: Vec<Vec<u8>>) -> Result<(), String> {
+            let mut notes = self.0.lock().unwrap();
+            notes.push(entries.len());
+            if notes.len() < 3 { Ok(()) } else { Err("astray".into()) }
+        }
+
+        fn state(&self) -> Result<State, String> {
+            let bytes = vec![self.0.lock().unwrap().len() as u8; 3];
+            Ok(State { layout: "notes".into(), bytes })
+        }
+    }
+
+    #[test]
+    fn whole_calls_go_to_what_follows_until_it_goes_astray() {
+        let recorder = ring();
+        let notes = Notes::default();
+        recorder.shadow(Ok(Box::new(notes.clone())));
+        let call = |asks: usize| {
+            recorder.push(entry(16 * 1024), Part::Input);
+            (0..asks).for_each(|_| recorder.push(entry(100), Part::Other));
+            recorder.push(entry(100), Part::End);
+        };
+        let header = || entries(recorder.take()).unwrap().header().clone();
+        (0..3).for_each(call);
+        recorder.push(entry(100), Part::Other);
+        assert_eq!((notes.0.lock().unwrap().len(), header().ring), (0, false));
+        call(7);
+        assert_eq!(*notes.0.lock().unwrap(), [2], "the first call, of two entries");
+        call(0);
+        assert_eq!(*notes.0.lock().unwrap(), [2, 3]);
+        let bytes = recorder.take();
+        assert_eq!(header().state.as_deref(), Some("notes"));
+        let mut records = format::Records::new(bytes.clone()).unwrap();
+        records.next().unwrap();
+        assert_eq!(records.next().unwrap(), Some(&[2; 3][..]));
+        let shown = entries(bytes).unwrap().map(Result::unwrap).count();
+        assert_eq!(shown as u64, 4 + 1 + 9 + 2, "the third call and what is behind it");
+        call(0);
+        assert_eq!((header().state, header().lost.as_deref()), (None, Some("astray")));
+        call(0);
+        assert_eq!(*notes.0.lock().unwrap(), [2, 3, 4], "it is asked no more");
+    }
+
+    #[test]
+    fn a_call_that_is_larger_than_the_ring_leaves_no_state() {
+        let recorder = ring();
+        recorder.shadow(Ok(Box::new(Notes::default())));
+        recorder.push(entry(100), Part::Input);
+        (0..70).for_each(|_| recorder.push(entry(1024), Part::Other));
+        let entries = entries(recorder.take()).unwrap();
+        let why = entries.header().lost.clone().unwrap();
+        assert!(why.contains("one call took more room"), "{why}");
+        assert_eq!(entries.map(Result::unwrap).count(), 64);
     }
 }

@@ -267,6 +267,7 @@ impl Plan {
             Some(input) => Self::decode(input),
             None => Self::drawn(seed, options),
         };
+        plan.rings = options.rings;
         if let Some(only) = &options.only {
             let numbered = plan.acts.into_iter().enumerate();
             plan.acts = numbered.filter(|(n, _)| only.contains(n)).map(|(_, act)| act).collect();
@@ -343,7 +344,7 @@ impl Plan {
             signaling,
             decode,
             healed_within,
-            rings: options.rings,
+            rings: false,
             acts,
             duration,
         }

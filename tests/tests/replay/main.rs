@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use rtcmesh_core::config::{AudioSettings, Config, ConfigPatch, ReceivedAudio, VideoSettings};
 use rtcmesh_core::media::{DataMessage, EncodedAudio, EncodedVideo, RuntimeData, VideoCodec};
 use rtcmesh_core::trace::{RecordOptions, Recorder, RecordingError, entries, hostile};
-use rtcmesh_core::transport::{Event, Replay, ReplayReport, resaved};
+use rtcmesh_core::transport::{Event, Replay, ReplayReport};
 use rtcmesh_sim::World;
 use rtcmesh_sim::net::{Jitter, Loss};
 use serde_json::{Value, json};

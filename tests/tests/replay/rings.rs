@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use rtcmesh_core::media::RuntimeData;
-use rtcmesh_core::trace::{RecordOptions, Recorder, RecordingError, entries, hostile};
+use rtcmesh_core::trace::{RecordOptions, RecordingError, entries, hostile};
 use rtcmesh_core::transport::{Replay, resaved};
 use rtcmesh_sim::World;
 

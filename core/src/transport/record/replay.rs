@@ -1,5 +1,6 @@
 //! Replaying a recording: the same calls to the same machine, with the recording in the engine's place.
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
 
@@ -122,8 +123,8 @@ impl Replay {
         let run = catch_unwind(AssertUnwindSafe(|| while self.step() {}));
         let impossible = match run {
             Ok(()) => None,
-            // Its checksum is right all the same: somebody has made it up.
-            Err(_) if self.restored => Some("the state that it begins with is impossible"),
+            // Somebody may have made it up: a checksum is no proof.
+            Err(panic) if self.restored => Some(impossible(&*panic)),
             Err(panic) => resume_unwind(panic),
         };
         let (difference, error, cut, records) = self.tape.outcome();
@@ -138,7 +139,7 @@ impl Replay {
             nanoseconds: u64::try_from(last.saturating_sub(begin)).unwrap_or(0),
             difference,
             damaged: damaged || impossible.is_some(),
-            ended: impossible.map(str::to_owned).or(error.map(|error| error.to_string())).or(cut),
+            ended: impossible.or(error.map(|error| error.to_string())).or(cut),
         }
     }
 
@@ -214,4 +215,11 @@ impl Replay {
             Call::Timeout => t.handle_timeout(now),
         }
     }
+}
+
+/// What is said of a machine that panicked behind a state.
+fn impossible(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("?");
+    format!("the machine panicked, by a fault of its own or by an impossible state: {text}")
 }

@@ -8,11 +8,7 @@ use crate::trace::{Header, Shadow, State, Tape};
 
 /// See [`Shadow`].
 #[derive(Debug)]
-pub(super) struct Follower {
-    replay: Replay,
-    /// Why it cannot follow any more.
-    lost: Option<String>,
-}
+pub(super) struct Follower(Replay);
 
 impl Follower {
     /// One that begins with the recording.
@@ -22,32 +18,24 @@ impl Follower {
     pub(super) fn begin(header: Header, now: Instant) -> Result<Box<dyn Shadow>, String> {
         let tape = Tape::following(now, header.contents);
         let replay = Replay::begin(header, tape, now)?;
-        Ok(Box::new(Self { replay, lost: None }))
+        Ok(Box::new(Self(replay)))
     }
 }
 
 impl Shadow for Follower {
-    fn follow(&mut self, entries: Vec<Vec<u8>>) {
-        if self.lost.is_some() {
-            return;
-        }
-        let replay = &mut self.replay;
+    fn follow(&mut self, entries: Vec<Vec<u8>>) -> Result<(), String> {
+        let Self(replay) = self;
         replay.tape().feed(entries);
         let run = catch_unwind(AssertUnwindSafe(|| while replay.step() {}));
-        self.lost = match run {
+        let trouble = match run {
             Ok(()) => replay.tape().trouble(),
             Err(_) => Some("it panicked".to_owned()),
         };
-        self.lost = self.lost.take().map(|why| format!("what followed them lost its way: {why}"));
+        trouble.map_or(Ok(()), |why| Err(format!("what followed them lost its way: {why}")))
     }
 
     fn state(&self) -> Result<State, String> {
-        match &self.lost {
-            Some(why) => Err(why.clone()),
-            None => {
-                let bytes = state::save(self.replay.transport(), self.replay.tape())?;
-                Ok(State { layout: state::layout().to_owned(), bytes })
-            }
-        }
+        let bytes = state::save(self.0.transport(), self.0.tape())?;
+        Ok(State { layout: state::layout().to_owned(), bytes })
     }
 }

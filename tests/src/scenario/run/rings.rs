@@ -1,7 +1,9 @@
 //! Recording in small rings, and replaying what is in them: at any moment it must go as it went.
 
-use rtcmesh_core::trace::RecordOptions;
-use rtcmesh_core::transport::{Replay, ReplayReport};
+use std::time::Instant;
+
+use rtcmesh_core::trace::{RecordOptions, hostile};
+use rtcmesh_core::transport::{Replay, ReplayReport, resaved};
 
 use super::Run;
 
@@ -28,13 +30,25 @@ impl Run<'_> {
         }
         let host = (self.ticks / TICKS) as usize % self.rings.len();
         let Some(ring) = &self.rings[host] else { return };
-        let what = match Replay::new(ring.take(), self.world.now()).map(Replay::run) {
-            Ok(ReplayReport { difference: None, ended: None, .. }) => return,
-            Ok(ReplayReport { difference: Some(difference), .. }) => difference.to_string(),
-            Ok(ReplayReport { ended, .. }) => ended.unwrap_or_default(),
-            Err(error) => error.to_string(),
-        };
-        let now = self.world.elapsed();
-        self.model.violation(now, Some(host), format!("its ring is not replayed: {what}"));
+        if let Err(what) = replay(ring.take(), self.world.now()) {
+            let now = self.world.elapsed();
+            self.model.violation(now, Some(host), format!("its ring is not replayed: {what}"));
+        }
+    }
+}
+
+/// Replays a ring; or what is wrong.
+fn replay(ring: Vec<u8>, now: Instant) -> Result<(), String> {
+    let replay = Replay::new(ring.clone(), now).map_err(|error| error.to_string())?;
+    if replay.header().ring {
+        let state = hostile::state(ring.clone()).map_err(|error| error.to_string())?;
+        if resaved(now, ring).map_err(|error| error.to_string())? != state {
+            return Err("its state is another one once it is restored".to_owned());
+        }
+    }
+    match replay.run() {
+        ReplayReport { difference: None, ended: None, .. } => Ok(()),
+        ReplayReport { difference: Some(difference), .. } => Err(difference.to_string()),
+        ReplayReport { ended, .. } => Err(ended.unwrap_or_default()),
     }
 }
