@@ -52,6 +52,7 @@ fn what_follows_a_ring_leaves_the_log_alone() {
     let mut options = RecordOptions::default();
     (options.ring, options.max_bytes) = (true, 64 * 1024);
     let ring = transport.record(&options).unwrap();
+    transport.start(now).unwrap();
     let warn = |transport: &mut Transport| {
         transport.handle_io(now, IoEvent::UdpFailed { socket: SocketId(7), error: "broken" });
     };

@@ -89,7 +89,11 @@ impl DriftCorrection {
         let room = BLOCK + TAPS;
         let sized = (1..=self.history.len()).contains(&self.channels)
             && room.checked_mul(self.channels) == Some(self.history.len());
-        sized && self.filled <= room && self.frame() <= room && near(self.ratio) && near(self.target)
+        sized
+            && self.filled <= room
+            && self.frame() <= room
+            && near(self.ratio)
+            && near(self.target)
     }
 
     /// How many channels it is for.

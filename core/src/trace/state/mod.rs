@@ -148,6 +148,19 @@ impl Writer {
     }
 }
 
+/// What is read again of what is written of `value`.
+#[cfg(test)]
+pub(crate) fn reread<T: Save>(value: &T) -> Result<T, Unreadable> {
+    let (tape, origin) = (Tape::following(Instant::now(), false), Instant::now());
+    let mut to = Writer::new(origin, &[]);
+    value.save(&mut to);
+    let bytes = to.finish().unwrap();
+    let mut from = Reader::new(&bytes, &tape, &[]);
+    let read = T::load(&mut from)?;
+    from.finish()?;
+    Ok(read)
+}
+
 /// What is wrong with a state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Unreadable {
