@@ -24,7 +24,8 @@ pub struct RecordOptions {
     pub ring: bool,
     /// Replace addresses by others of the same family and kind.
     pub mask_addresses: bool,
-    /// Write the contents of data messages too. Media are never written.
+    /// Write the contents of data messages too. Media are never written. For a message of many MiB as much goes from a
+    /// ring at once, and the call that brings it takes as long as all that goes.
     pub contents: bool,
 }
 
