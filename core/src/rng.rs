@@ -70,6 +70,11 @@ impl Rng {
         self.tape = Some(tape);
     }
 
+    /// Whether what draws follows another machine, which logs what there is to say.
+    pub(crate) fn follows(&self) -> bool {
+        self.tape.as_ref().is_some_and(Tape::follows)
+    }
+
     /// Draws what is a secret: it passes no tape.
     pub(crate) fn secretly<T>(&mut self, draw: impl FnOnce(&mut Self) -> T) -> T {
         let tape = self.tape.take();

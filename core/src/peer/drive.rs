@@ -72,7 +72,9 @@ impl Peer {
                 None
             }
             Err(_) => {
-                tracing::error!("the engine panicked: its peer is closed");
+                if !self.border.follows() {
+                    tracing::error!("the engine panicked: its peer is closed");
+                }
                 self.fail(PeerFault::Internal("the engine panicked".into()));
                 None
             }

@@ -39,6 +39,11 @@ impl Border {
         let any = border.engine.is_some() || border.tape.as_ref().is_some_and(Tape::plays);
         any.then_some(border)
     }
+
+    /// Whether what stands on it follows another machine, which logs what there is to say.
+    pub(super) fn follows(&self) -> bool {
+        self.tape.as_ref().is_some_and(Tape::follows)
+    }
 }
 
 // Without an engine: a state is that of a replay.

@@ -59,7 +59,9 @@ pub struct DriftCorrection {
     filled: usize,
 }
 
-saved!(struct DriftCorrection { channels, ratio, target, step, slew, phase, history, filled });
+saved!(struct DriftCorrection {
+    channels, ratio, target, step, slew, phase, history, filled,
+} if is_possible);
 
 impl DriftCorrection {
     /// A correction, not active, of interleaved samples of `channels` (at least 1) at `sample_rate` Hz
@@ -79,6 +81,24 @@ impl DriftCorrection {
         LazyLock::force(&SINC);
         correction.reset();
         correction
+    }
+
+    /// Whether it would go on.
+    fn is_possible(&self) -> bool {
+        let near = |ratio: f64| (ratio - 1.0).abs() <= 2.0 * MOST;
+        let room = BLOCK + TAPS;
+        let sized = (1..=self.history.len()).contains(&self.channels)
+            && room.checked_mul(self.channels) == Some(self.history.len());
+        sized
+            && self.filled <= room
+            && self.frame() <= room
+            && near(self.ratio)
+            && near(self.target)
+    }
+
+    /// How many channels it is for.
+    pub(super) const fn channels(&self) -> usize {
+        self.channels
     }
 
     /// Eases to `factor` over 100 ms, from the one in force. The one that is wanted already is fine too.

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::trace::state::reread;
 
 /// A sine of `hz` at 48 kHz.
 fn sine(hz: f64, count: usize) -> Vec<f32> {
@@ -198,5 +199,30 @@ proptest! {
             let (taken, given) = correction.process(&samples, &mut output);
             prop_assert!(taken * channels.max(1) <= samples.len() && given * channels.max(1) <= 200);
         }
+    }
+}
+
+#[test]
+fn what_is_read_goes_on() {
+    let made = || {
+        let mut correction = DriftCorrection::new(48_000, 2);
+        correction.set_factor(1.0 + MOST).unwrap();
+        run(&mut correction, &vec![0.1; 20_000]);
+        correction
+    };
+    assert!(reread(&made()).is_ok());
+    let changes: [fn(&mut DriftCorrection); 7] = [
+        |correction| correction.channels = 0,
+        |correction| correction.channels = usize::MAX,
+        |correction| correction.history = Box::default(),
+        |correction| correction.filled = usize::MAX,
+        |correction| correction.phase = u64::MAX,
+        |correction| correction.ratio = 0.0,
+        |correction| correction.target = f64::NAN,
+    ];
+    for (nth, change) in changes.into_iter().enumerate() {
+        let mut correction = made();
+        change(&mut correction);
+        assert!(reread(&correction).is_err(), "{nth}");
     }
 }

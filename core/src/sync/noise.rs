@@ -61,7 +61,7 @@ pub struct ComfortNoise {
 
 saved!(struct ComfortNoise {
     channels, state, block, filled, floor, correlation, energy, learnt, predictor, gain, memory,
-});
+} if is_possible);
 
 impl ComfortNoise {
     /// Noise for 1 or 2 interleaved channels of 48 kHz (other numbers become the nearest). Equal seeds
@@ -80,6 +80,15 @@ impl ComfortNoise {
             gain: 1.0,
             memory: [[0.0; ORDER]; CHANNELS],
         }
+    }
+
+    /// How many channels it is for.
+    pub(super) const fn channels(&self) -> usize {
+        self.channels
+    }
+
+    fn is_possible(&self) -> bool {
+        (1..=CHANNELS).contains(&self.channels) && self.filled < BLOCK * self.channels
     }
 
     /// Learns from samples that were sent (not from concealment). What is louder than the background

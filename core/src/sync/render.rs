@@ -141,7 +141,7 @@ pub struct AudioRenderer {
 saved!(struct AudioRenderer {
     channels, control, stretcher, correction, noise, seed, scratch, piece, broken, making_up,
     pending, paused, statistics,
-});
+} if is_possible);
 
 impl AudioRenderer {
     /// A renderer of `channels`, 1 or 2 (other numbers become the nearest), for which it takes 200 or 400 kB.
@@ -163,6 +163,17 @@ impl AudioRenderer {
             paused: NOISE + FADE_OUT,
             statistics: RenderStatistics::default(),
         }
+    }
+
+    /// Whether all its parts have as many channels.
+    fn is_possible(&self) -> bool {
+        let channels = self.channels;
+        (1..=2).contains(&channels)
+            && self.stretcher.reel.channels() == channels
+            && self.correction.channels() == channels
+            && self.noise.channels() == channels
+            && self.scratch.len() == LONGEST_PACKET * channels
+            && self.piece.len() == (PIECE + PIECE / 2) * channels
     }
 
     /// Has what it finds in the samples pass a tape.

@@ -31,11 +31,22 @@ pub(super) struct Ring<T> {
     last: u64,
 }
 
-saved!(struct Ring<T> [T: Save] { slots, len, first, last });
+saved!(struct Ring<T> [T: Save] { slots, len, first, last } if is_possible);
 
 impl<T> Ring<T> {
     pub(super) const fn new() -> Self {
         Self { slots: Vec::new(), len: 0, first: 0, last: 0 }
+    }
+
+    /// Whether the numbers are those of the values.
+    fn is_possible(&self) -> bool {
+        let size = self.slots.len();
+        let sized = size == 0 || size.is_power_of_two() && size <= CAPACITY;
+        let spans = self.last.checked_sub(self.first).is_some_and(|span| span < size as u64);
+        let filled = self.slots.iter().flatten().count();
+        let ends = [self.first, self.last].map(|end| self.slots.get(self.index(end)));
+        let ended = spans && ends.iter().all(|end| end.is_some_and(Option::is_some));
+        sized && filled == self.len && (self.len == 0 || ended && self.iter().count() == self.len)
     }
 
     pub(super) const fn len(&self) -> usize {
@@ -130,6 +141,7 @@ mod tests {
 
     use super::super::hostile_parts::hostile_ring;
     use super::*;
+    use crate::trace::state::reread;
 
     #[test]
     fn a_ring_of_few_values_is_small_and_a_full_one_bounded() {
@@ -141,6 +153,33 @@ mod tests {
             assert_eq!(ring.slots.len() == FIRST_SIZE, number < FIRST_SIZE as u64);
         }
         assert_eq!(ring.slots.len(), CAPACITY);
+    }
+
+    #[test]
+    fn what_is_read_has_the_values_that_it_says() {
+        let filled = || {
+            let mut ring = Ring::new();
+            (5..40).for_each(|number| ring.insert(number, number).unwrap());
+            assert_eq!(ring.pop_first(), Some(5));
+            ring
+        };
+        let ring = filled();
+        assert!(reread(&ring).unwrap().iter().eq(ring.iter()));
+        assert_eq!(reread(&Ring::<u64>::new()).unwrap().len(), 0);
+        // The first one would be looked for without an end.
+        let changes: [fn(&mut Ring<u64>); 6] = [
+            |ring| ring.len += 1,
+            |ring| ring.slots.fill(None),
+            |ring| ring.first = 5,
+            |ring| ring.last = u64::MAX,
+            |ring| (ring.first, ring.last) = (ring.last, ring.first),
+            |ring| ring.slots.push(None),
+        ];
+        for (nth, change) in changes.into_iter().enumerate() {
+            let mut ring = filled();
+            change(&mut ring);
+            assert!(reread(&ring).is_err(), "{nth}");
+        }
     }
 
     proptest! {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::sequence::ahead;
-use crate::trace::state::saved;
+use crate::trace::state::{Layout, Reader, Save, Unreadable, Writer, saved};
 
 pub(super) const SECOND: i64 = 1_000_000_000;
 
@@ -37,7 +37,22 @@ pub(super) struct Scale {
     pub(super) longest: i64,
 }
 
-saved!(struct Scale { rate, per_tick, shortest, longest });
+impl Save for Scale {
+    fn layout(layout: &mut Layout) {
+        layout.name("scale");
+    }
+
+    fn save(&self, to: &mut Writer) {
+        self.rate.save(to);
+    }
+
+    fn load(from: &mut Reader<'_>) -> Result<Self, Unreadable> {
+        match i64::load(from)?.try_into() {
+            Ok(rate @ 1..) => Ok(Self::new(rate)),
+            _ => Err(from.wrong("no rate of a clock")),
+        }
+    }
+}
 
 impl Scale {
     pub(super) fn new(clock_rate: u32) -> Self {
@@ -102,9 +117,14 @@ pub(super) struct Playing {
     pub(super) dtx: bool,
 }
 
-saved!(struct Playing { end, start, concealed, filled, step, dtx });
+saved!(struct Playing { end, start, concealed, filled, step, dtx } if is_possible);
 
 impl Playing {
+    /// Whether what is made up for it comes to an end.
+    fn is_possible(&self) -> bool {
+        self.step > 0 && self.concealed >= 0
+    }
+
     /// The packet from `start` on, `step` ticks long, is what was played last.
     pub(super) const fn packet(start: i64, step: i64, dtx: bool) -> Self {
         let end = start.saturating_add(step);

@@ -144,7 +144,7 @@ pub struct Stretcher {
 saved!(struct Stretcher {
     reel, search, statistics, made, tape, level, fade, command, since_operation, since_search,
     waited, waited_for_pause, least, most,
-});
+} if is_possible);
 
 /// A cross-fade under way from one place to another.
 #[derive(Debug, Clone, Copy)]
@@ -179,6 +179,17 @@ impl Stretcher {
             least: 0,
             most: usize::MAX,
         }
+    }
+
+    /// Whether a cross-fade has an end, which is there.
+    fn is_possible(&self) -> bool {
+        let there = |place: u64, length: usize| {
+            place.checked_add(length as u64).is_some_and(|end| end <= self.reel.end())
+        };
+        self.fade.is_none_or(|fade| {
+            let Fade { from, to, done, length, .. } = fade;
+            done < length && there(from, length) && there(to, length)
+        })
     }
 
     /// Operations that follow insert or remove at least `least` frames and at most `most`.

@@ -12,8 +12,9 @@ use super::{Entry, Header};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RecordOptions {
-    /// The bytes that wait to be taken at most, 64 KiB at least. What finds no room ends a recording, which can be
-    /// replayed up to there; of a ring the oldest entries go.
+    /// The bytes that wait to be taken at most, 64 KiB at least, as they are written: in memory each entry of some 100
+    /// bytes takes half as much again. What finds no room ends a recording, which can be replayed up to there; of a
+    /// ring the oldest entries go.
     pub max_bytes: usize,
     /// Keep the latest entries only. A second machine, made of what is recorded alone and without an engine, follows those
     /// that go, so that its state is always the one before the first that is left: it stands at the beginning of what is
@@ -23,7 +24,8 @@ pub struct RecordOptions {
     pub ring: bool,
     /// Replace addresses by others of the same family and kind.
     pub mask_addresses: bool,
-    /// Write the contents of data messages too. Media are never written.
+    /// Write the contents of data messages too. Media are never written. For a message of many MiB as much goes from a
+    /// ring at once, and the call that brings it takes as long as all that goes.
     pub contents: bool,
 }
 
@@ -32,6 +34,9 @@ impl Default for RecordOptions {
         Self { max_bytes: 64 * 1024 * 1024, ring: false, mask_addresses: false, contents: false }
     }
 }
+
+/// So many bytes are copied from a ring while who records waits: for less than a millisecond.
+const SLICE: usize = 256 * 1024;
 
 /// What a transport has recorded and nobody has taken yet. Clones share it: one belongs to the transport, another to
 /// whoever writes the recording down, on whatever thread.
@@ -102,6 +107,8 @@ struct Waiting {
     begun: bool,
     over: bool,
     dropped: u64,
+    /// Of a ring: how many entries have been in it and have gone.
+    gone: u64,
 }
 
 impl Recorder {
@@ -120,6 +127,7 @@ impl Recorder {
             begun: false,
             over: false,
             dropped: 0,
+            gone: 0,
         })))
     }
 
@@ -133,11 +141,11 @@ impl Recorder {
     /// before them, or its [`Header::lost`] says why there is none.
     #[must_use]
     pub fn take(&self) -> Vec<u8> {
+        if self.with(|waiting| waiting.ring) {
+            return self.take_ring();
+        }
         self.with(|waiting| {
             let mut out = Vec::new();
-            if waiting.ring {
-                return waiting.ring_file();
-            }
             if !waiting.begun {
                 waiting.begun = true;
                 out = format::prelude();
@@ -149,6 +157,23 @@ impl Recorder {
             waiting.bytes = 0;
             out
         })
+    }
+
+    /// A ring as a whole file. Who records waits for its state, and for a part of its entries at a time only: all of them
+    /// would take a tenth of a second.
+    fn take_ring(&self) -> Vec<u8> {
+        loop {
+            let mut copy = self.with(|waiting| {
+                let mut copy = waiting.head();
+                waiting.copy(&mut copy);
+                copy
+            });
+            // The oldest are copied first: others go before their turn only where a slice and more goes at once.
+            while copy.next < copy.end && self.with(|waiting| waiting.copy(&mut copy)) {}
+            if copy.next == copy.end {
+                return copy.out;
+            }
+        }
     }
 
     /// Whether the transport is gone: nothing more will come.
@@ -216,11 +241,25 @@ impl Recorder {
     }
 }
 
+/// A ring on its way into a file.
+struct Copied {
+    out: Vec<u8>,
+    /// The number of the next record.
+    number: u64,
+    /// The next entry, and the one behind the last, counted from the first that was ever in the ring.
+    next: u64,
+    end: u64,
+}
+
 impl Waiting {
     /// Nothing can follow any more.
     fn lose(&mut self, why: String) {
         self.shadow = None;
-        self.lost.get_or_insert(why);
+        if self.lost.is_none() {
+            // Why may have contents in it: that stands in the recording.
+            tracing::warn!("a ring can be shown only: what it is replayed from is lost");
+            self.lost = Some(why);
+        }
     }
 
     fn pop(&mut self) -> Option<(Part, Vec<u8>)> {
@@ -228,6 +267,7 @@ impl Waiting {
         self.bytes -= body.len() + 8;
         self.ends -= usize::from(part == Part::End);
         self.dropped += 1;
+        self.gone += 1;
         Some((part, body))
     }
 
@@ -252,13 +292,8 @@ impl Waiting {
         }
     }
 
-    /// A ring as a whole file.
-    fn ring_file(&self) -> Vec<u8> {
-        let mut out = format::prelude();
-        let mut records = 0..;
-        let mut write = |body: &[u8]| {
-            format::write(&mut out, records.next().unwrap_or_default(), body);
-        };
+    /// What a ring's file begins with, with room for the entries.
+    fn head(&self) -> Copied {
         let mut header = self.header.clone();
         let mut state = None;
         if let Some(header) = header.as_mut().filter(|_| self.dropped > 0) {
@@ -279,10 +314,36 @@ impl Waiting {
                 Err(why) => header.lost = Some(why),
             }
         }
-        write(&body(&header));
+        let header = body(&header);
+        let mut out = format::prelude();
+        // At once, since it is much.
+        out.reserve(
+            8 + header.len() + state.as_ref().map_or(0, |state| 8 + state.len()) + self.bytes,
+        );
+        let mut records = 0..;
+        let mut write = |body: &[u8]| {
+            format::write(&mut out, records.next().unwrap_or_default(), body);
+        };
+        write(&header);
         state.iter().for_each(|state| write(state));
-        self.bodies.iter().for_each(|(_, body)| write(body));
-        out
+        let number = 1 + u64::from(state.is_some());
+        Copied { out, number, next: self.gone, end: self.gone + self.bodies.len() as u64 }
+    }
+
+    /// Copies some more entries of a ring; false where the next one has gone.
+    fn copy(&self, copied: &mut Copied) -> bool {
+        let Copied { out, number, next, end } = copied;
+        let Some(skipped) = next.checked_sub(self.gone) else { return false };
+        let most = out.len() + SLICE;
+        for (_, body) in self.bodies.iter().skip(skipped as usize) {
+            if next == end || out.len() >= most {
+                break;
+            }
+            format::write(out, *number, body);
+            *number += 1;
+            *next += 1;
+        }
+        true
     }
 }
 
@@ -298,8 +359,13 @@ mod tests {
 
     /// A ring of 64 KiB with nothing in it.
     fn ring() -> Recorder {
+        ring_of(0)
+    }
+
+    /// The same of so many bytes.
+    fn ring_of(max_bytes: usize) -> Recorder {
         let recorder =
-            Recorder::new(&RecordOptions { ring: true, max_bytes: 0, ..Default::default() });
+            Recorder::new(&RecordOptions { ring: true, max_bytes, ..Default::default() });
         recorder.header(&Header {
             core: "1".into(),
             peer: "alice".into(),
@@ -400,6 +466,31 @@ mod tests {
         assert_eq!((header().state, header().lost.as_deref()), (None, Some("astray")));
         call(0);
         assert_eq!(*notes.0.lock().unwrap(), [2, 3, 4], "it is asked no more");
+    }
+
+    #[test]
+    fn a_ring_is_copied_in_parts_while_it_goes_on() {
+        let recorder = ring_of(4 * SLICE);
+        let push = |count: usize| (0..count).for_each(|_| recorder.push(entry(1_000), Part::Other));
+        push(2_000);
+        let rest = |copy: &mut Copied| {
+            while copy.next < copy.end && recorder.with(|waiting| waiting.copy(copy)) {}
+            copy.next == copy.end
+        };
+        let mut copy = recorder.with(|waiting| waiting.head());
+        assert!(recorder.with(|waiting| waiting.copy(&mut copy)));
+        let (copied, end) = (copy.out.len(), copy.end);
+        assert!((SLICE..2 * SLICE).contains(&copied));
+        // What goes meanwhile was copied, and what comes is not wanted.
+        push(200);
+        assert!(rest(&mut copy) && copy.end == end);
+        let count = entries(copy.out).unwrap().map(Result::unwrap).count();
+        assert_eq!(count, 4 * SLICE / 1_000);
+        // Where too much goes it is told, and begun again.
+        let mut copy = recorder.with(|waiting| waiting.head());
+        push(200);
+        assert!(!rest(&mut copy));
+        assert_eq!(taken(&recorder), (true, count));
     }
 
     #[test]

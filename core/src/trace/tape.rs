@@ -192,6 +192,14 @@ impl Tape {
         matches!(self.lock().mode, Mode::Replay(_))
     }
 
+    /// Whether it follows a machine of this process, which says in the log what there is to say. A subscriber of its own
+    /// would not do: what `tracing` sets for a scope decides for the whole process whether an event that is met there
+    /// first is ever heard, and silences the crate `log`.
+    pub(crate) fn follows(&self) -> bool {
+        let of = |playing: &Playing| matches!(playing.records, Source::Fed(_));
+        matches!(&self.lock().mode, Mode::Replay(playing) if of(playing))
+    }
+
     /// Whether contents of messages are written.
     pub(crate) fn contents(&self) -> bool {
         self.lock().contents

@@ -83,7 +83,9 @@ impl Transport {
                 }
             }
             IoEvent::UdpFailed { socket, error } => {
-                tracing::warn!(%socket, error, "a UDP socket failed");
+                if !self.follows() {
+                    tracing::warn!(%socket, error, "a UDP socket failed");
+                }
                 self.sockets.forget(socket);
             }
             IoEvent::LinkUp { .. } | IoEvent::LinkText { .. } | IoEvent::LinkDown { .. } => {

@@ -354,7 +354,9 @@ impl Transport {
     }
 
     fn refuse(&mut self, now: Instant, to: &PeerId, request: &RequestId, why: &'static str) {
-        tracing::debug!(%to, why, "an offer is refused");
+        if !self.follows() {
+            tracing::debug!(%to, why, "an offer is refused");
+        }
         self.counts.refused += 1;
         self.signaling.send(
             now,

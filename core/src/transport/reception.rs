@@ -22,9 +22,12 @@ use crate::transport::playout::{AudioPlayout, Opus, PlayoutFigures, Sync};
 pub(super) struct Reception {
     sync: Sync,
     playout: AudioPlayout,
+    /// It follows another one, which logs what there is to say.
+    follows: bool,
 }
 
-saved!(struct Reception { sync, playout });
+// What is restored follows nobody.
+saved!(struct Reception { sync, playout; follows = |_| Ok(false) });
 
 impl Reception {
     /// What is made up is drawn from `seed`.
@@ -47,11 +50,13 @@ impl Reception {
         Ok(Self {
             sync: Sync::new(peer, settings)?,
             playout: AudioPlayout::new(config.audio, tuning, seed),
+            follows: false,
         })
     }
 
     /// Has what is found in the contents of media pass a tape.
     pub(super) fn record(&mut self, tape: &Tape) {
+        self.follows = tape.follows();
         self.playout.record(tape);
     }
 
@@ -71,7 +76,7 @@ impl Reception {
             let frame = AudioFrame::new(rtp, packet.arrived, AudioData::Packet(packet));
             return Some(self.stamped(frame));
         }
-        if self.sync.insert_audio(packet) == Inserted::Restarted {
+        if self.sync.insert_audio(packet) == Inserted::Restarted && !self.follows {
             tracing::debug!(sequence, rtp, "the audio stream of a peer started afresh");
         }
         None
@@ -102,14 +107,16 @@ impl Reception {
             arrived: now,
             payload: frame,
         });
-        if inserted == Inserted::Restarted {
+        if inserted == Inserted::Restarted && !self.follows {
             tracing::debug!(sequence, rtp, "the video stream of a peer started afresh");
         }
     }
 
     /// Takes a sender report.
     pub(super) fn report(&mut self, report: &RtcpSenderReport) {
-        if let Err(error) = self.sync.update_rtcp_sender_report(report) {
+        if let Err(error) = self.sync.update_rtcp_sender_report(report)
+            && !self.follows
+        {
             tracing::debug!(%error, "a sender report");
         }
     }

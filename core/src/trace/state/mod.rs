@@ -14,6 +14,7 @@ use std::time::Instant;
 use sha2::{Digest, Sha256};
 
 use super::Tape;
+use super::format::MAX_RECORD;
 
 pub(crate) use saved::saved;
 pub(crate) use values::{load_json, save_json};
@@ -125,6 +126,11 @@ impl Writer {
     }
 
     pub(super) fn put(&mut self, bytes: &[u8]) {
+        // What has no place in a record need not be gathered: the machine that is recorded waits meanwhile.
+        if self.bytes.len() + bytes.len() > MAX_RECORD {
+            self.fault.get_or_insert_with(|| format!("it takes more than {MAX_RECORD} bytes"));
+            return;
+        }
         self.bytes.extend_from_slice(bytes);
     }
 
@@ -140,6 +146,19 @@ impl Writer {
             Some(fault) => Err(fault),
         }
     }
+}
+
+/// What is read again of what is written of `value`.
+#[cfg(test)]
+pub(crate) fn reread<T: Save>(value: &T) -> Result<T, Unreadable> {
+    let (tape, origin) = (Tape::following(Instant::now(), false), Instant::now());
+    let mut to = Writer::new(origin, &[]);
+    value.save(&mut to);
+    let bytes = to.finish().unwrap();
+    let mut from = Reader::new(&bytes, &tape, &[]);
+    let read = T::load(&mut from)?;
+    from.finish()?;
+    Ok(read)
 }
 
 /// What is wrong with a state.

@@ -2,12 +2,13 @@
 
 /// Implements [`Save`](super::Save) for a struct or an enum, whose fields have it. A field that is forgotten does not
 /// compile. Behind a semicolon stand fields that are made anew: `field = |reader| …`, a [`Result`]. Generics are told
-/// twice: `struct Ring<T> [T: Save] { … }`.
+/// twice: `struct Ring<T> [T: Save] { … }`. Behind an `if` stands a method that tells whether a struct that was read can
+/// be: one whose loops rely on it might never end otherwise.
 macro_rules! saved {
     (struct $name:ident $(<$($arg:ident),+> [$($generics:tt)+])? {
         $($(#[$meta:meta])* $field:ident),* $(,)?
         $(; $($(#[$new_meta:meta])* $new:ident = $make:expr),+ $(,)?)?
-    }) => {
+    } $(if $possible:ident)?) => {
         impl $(<$($generics)+>)? $crate::trace::state::Save for $name $(<$($arg),+>)? {
             fn layout(layout: &mut $crate::trace::state::Layout) {
                 layout.name(stringify!($name));
@@ -27,7 +28,7 @@ macro_rules! saved {
             fn load(
                 from: &mut $crate::trace::state::Reader<'_>,
             ) -> Result<Self, $crate::trace::state::Unreadable> {
-                Ok(Self {
+                let loaded = Self {
                     $($(#[$meta])* $field: {
                         from.field(stringify!($name), stringify!($field));
                         $crate::trace::state::Save::load(from)?
@@ -38,7 +39,12 @@ macro_rules! saved {
                         ) -> Result<_, $crate::trace::state::Unreadable> = $make;
                         make(from)?
                     },)+)?
-                })
+                };
+                $(if !loaded.$possible() {
+                    from.field(stringify!($name), stringify!($possible));
+                    return Err(from.wrong("it does not fit together"));
+                })?
+                Ok(loaded)
             }
         }
     };

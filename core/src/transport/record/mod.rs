@@ -71,6 +71,11 @@ impl Transport {
         self.tape.as_ref().is_some_and(Tape::plays)
     }
 
+    /// Whether this follows another transport, which logs what there is to say.
+    pub(super) fn follows(&self) -> bool {
+        self.tape.as_ref().is_some_and(Tape::follows)
+    }
+
     /// One call from outside, past the tape.
     #[cold]
     pub(super) fn traced<T: Debug>(

@@ -3,8 +3,6 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
-use tracing::dispatcher::{Dispatch, with_default};
-
 use super::{Replay, state};
 use crate::trace::{Header, Shadow, State, Tape};
 
@@ -19,7 +17,7 @@ impl Follower {
     /// What is wrong with the configuration.
     pub(super) fn begin(header: Header, now: Instant) -> Result<Box<dyn Shadow>, String> {
         let tape = Tape::following(now, header.contents);
-        let replay = quietly(|| Replay::begin(header, tape, now))?;
+        let replay = Replay::begin(header, tape, now)?;
         Ok(Box::new(Self(replay)))
     }
 }
@@ -28,7 +26,7 @@ impl Shadow for Follower {
     fn follow(&mut self, entries: Vec<Vec<u8>>) -> Result<(), String> {
         let Self(replay) = self;
         replay.tape().feed(entries);
-        let run = catch_unwind(AssertUnwindSafe(|| quietly(|| while replay.step() {})));
+        let run = catch_unwind(AssertUnwindSafe(|| while replay.step() {}));
         let trouble = match run {
             Ok(()) => replay.tape().trouble(),
             Err(_) => Some("it panicked".to_owned()),
@@ -40,9 +38,4 @@ impl Shadow for Follower {
         let bytes = state::save(self.0.transport(), self.0.tape())?;
         Ok(State { layout: state::layout().to_owned(), bytes })
     }
-}
-
-/// What the machine logs was logged by the one that it follows.
-fn quietly<T>(act: impl FnOnce() -> T) -> T {
-    with_default(&Dispatch::none(), act)
 }
