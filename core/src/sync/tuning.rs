@@ -60,7 +60,7 @@ impl PlayoutTuning {
     /// Little delay first: the default.
     pub const fn rtcmesh() -> Self {
         Self {
-            loss_price: 56.0,
+            loss_price: 59.0,
             worst: Duration::from_millis(80),
             memory: Duration::from_secs(120),
             recent: Duration::from_secs(3),
