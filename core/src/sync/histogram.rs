@@ -23,7 +23,8 @@ const UNSEEN: f64 = 3.0;
 /// came.
 ///
 /// To forget is to let new values weigh more, so that nothing is touched but the bin that grows. That alone would hold on to
-/// a bad time for long when it is over: so what has not been seen for a while counts as no more frequent than that allows.
+/// a bad time for long when it is over: so peaks that have not been seen for a while count as no more frequent than that
+/// allows. What was overtaken is forgotten by its age alone.
 #[derive(Debug, Clone)]
 pub(super) struct Histogram {
     peaks: [f64; BINS],

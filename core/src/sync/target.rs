@@ -15,7 +15,7 @@ const INTERVALS: usize = 5;
 /// And the most that [`DelayTarget::looking_back`] may take.
 const MOST_INTERVALS: usize = 10;
 /// The intervals of which [`DelayTarget::peak_below`] knows: 15 s. To make up 10 ms costs, by the loss price, as
-/// much as 10 ms of delay for 5.6 s; it is heard more than that.
+/// much as 10 ms of delay for 5.9 s; it is heard more than that.
 const WATCHED: usize = 75;
 /// If the fastest transit rises by so much, in nanoseconds, the route became longer: what was late by the shorter
 /// one was not late.
@@ -107,11 +107,12 @@ impl DelayTarget {
         let start = nanos(start).clamp(floor, max);
         // A percent of the time is a hundredth of an interval: so much delay for each nanosecond.
         let price = within(tuning.loss_price, 1e4) * 1e6 * 100.0 / INTERVAL as f64;
+        let worst = nanos(tuning.worst);
         Self {
             price,
             recent_price: price * within(tuning.recent_weight, 1.0),
-            worst: nanos(tuning.worst),
-            alone: SLICE,
+            worst,
+            alone: worst.min(SLICE),
             floor,
             max,
             start,
