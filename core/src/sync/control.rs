@@ -5,7 +5,7 @@ use super::tuning::PlayoutTuning;
 use crate::trace::state::saved;
 
 /// The longest packet, in nanoseconds: 120 ms, that of Opus (RFC 6716, section 3.2.5).
-const MAX_PACKET: i64 = 120_000_000;
+pub(super) const MAX_PACKET: i64 = 120_000_000;
 
 /// What a decision depends on. All are nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -87,13 +87,12 @@ pub struct Control {
     keep_below: i64,
     hurry_above: i64,
     skip_above: i64,
-    skip_below: i64,
     brink: i64,
 }
 
 saved!(struct Control {
     grow_below, shrink_above, trim_below, keep_below, hurry_above, skip_above,
-    skip_below, brink,
+    brink,
 });
 
 impl Control {
@@ -106,7 +105,6 @@ impl Control {
             keep_below: nanos(tuning.keep_below),
             hurry_above: nanos(tuning.hurry_above),
             skip_above: nanos(tuning.skip_above),
-            skip_below: nanos(tuning.skip_below),
             brink: nanos(tuning.brink),
         }
     }
@@ -152,8 +150,7 @@ impl Control {
         let left = gap.saturating_sub(at.concealed);
         // What is left above the target behind the gap.
         let after = at.delay.saturating_sub(at.ready.max(0)).saturating_sub(gap);
-        let below = self.skip_below.min(at.target / 2);
-        let plenty = after >= at.target.saturating_add(self.skip_above).saturating_sub(below);
+        let plenty = after >= at.target.saturating_add(self.skip_above);
         if left <= 0 || plenty {
             return Step::Skip;
         }

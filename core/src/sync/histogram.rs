@@ -14,7 +14,7 @@ const NEGLIGIBLE: f64 = 1e-9;
 /// Weights are scaled down before they grow beyond that: far from where an `f64` loses precision.
 const HEAVY: f64 = 1e12;
 
-/// What did not come in `n` intervals comes less often than so many times in as many, with a confidence of 95 %: the
+/// What did not come in `n` intervals of a stream comes less often than so many times in as many, with a confidence of 95 %: the
 /// rule of three (Hanley and Lippman-Hand, "If nothing goes wrong, is everything all right?", JAMA 249, 1983).
 const UNSEEN: f64 = 3.0;
 
@@ -29,9 +29,9 @@ const UNSEEN: f64 = 3.0;
 pub(super) struct Histogram {
     peaks: [f64; BINS],
     overtaken: [f64; BINS],
-    /// The intervals in which a peak was last in each bin.
+    /// How much of the stream there had been when a peak was last in each bin.
     last: [u32; BINS],
-    /// How many intervals passed.
+    /// How much of the stream there has been, in hundredths of an interval: a pause says nothing of what is unseen.
     now: u32,
     /// Of the peaks.
     total: f64,
@@ -110,9 +110,13 @@ impl Histogram {
         }
     }
 
+    /// So much of the stream has come, in hundredths of an interval.
+    pub(super) fn hear(&mut self, hundredths: i64) {
+        self.now = self.now.saturating_add(u32::try_from(hundredths.max(0)).unwrap_or(u32::MAX));
+    }
+
     /// Lets `intervals` pass.
     pub(super) fn forget(&mut self, intervals: i64) {
-        self.now = self.now.saturating_add(intervals.clamp(0, i64::from(u32::MAX)) as u32);
         self.weight *= self.growth.powi(intervals.clamp(0, 100) as i32);
         if self.weight > HEAVY {
             let scale = self.weight.recip();
@@ -156,7 +160,7 @@ impl Histogram {
         for edge in (0..edges).rev() {
             above += self.peaks[edge];
             seen = self.last[edge].max(seen);
-            let unseen = f64::from(self.now.saturating_sub(seen)).max(1.0);
+            let unseen = (f64::from(self.now.saturating_sub(seen)) / 100.0).max(1.0);
             let often = if above * unseen > rarely { rarely / unseen } else { above };
             let late = overtaken.above + self.overtaken[edge];
             excesses[edge] = [peaks.lower(often), overtaken.lower(late)];
@@ -253,13 +257,17 @@ mod tests {
         let after = |passed: i64| {
             let mut histogram = histogram(&[]);
             for n in 0..1_000 {
+                histogram.hear(100);
                 histogram.add(if n % 4 == 3 { 301 * MS } else { 10 * MS });
                 histogram.forget(1);
             }
             for _ in 1..passed {
+                histogram.hear(100);
                 histogram.add(10 * MS);
                 histogram.forget(1);
             }
+            // A pause says nothing.
+            histogram.forget(20);
             histogram.cheapest(50.0, i64::MAX, 20 * MS)
         };
         // Worth its delay where it is more frequent than once in 50 intervals: of 1,150 it was in 250.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::control::MAX_PACKET;
 use super::histogram::{BIN, BINS, Histogram};
 use super::stream::nanos;
 use super::tuning::{PlayoutTuning, within};
@@ -54,8 +55,14 @@ pub struct DelayTarget {
     price: f64,
     recent_price: f64,
     worst: i64,
-    /// The most that a packet costs that was overtaken.
+    /// The most that a packet costs that was overtaken: its length, or [`Self::worst`].
     alone: i64,
+    /// It costs no less than packets in order do.
+    holding: bool,
+    /// The least distance of two packets of this interval, which are as long.
+    step: Option<i64>,
+    /// The RTP time that came in this interval.
+    heard: i64,
     floor: i64,
     max: i64,
     start: i64,
@@ -92,7 +99,7 @@ pub struct DelayTarget {
 }
 
 saved!(struct DelayTarget {
-    price, recent_price, worst, alone, floor, max, start, slow, fast, fastest, intervals, least,
+    price, recent_price, worst, alone, holding, step, heard, floor, max, start, slow, fast, fastest, intervals, least,
     origin, interval, peak, peaks, watch, newest, watched, target, usual, usual_share, last,
     next, slice,
 });
@@ -113,6 +120,9 @@ impl DelayTarget {
             recent_price: price * within(tuning.recent_weight, 1.0),
             worst,
             alone: worst.min(SLICE),
+            holding: false,
+            step: None,
+            heard: 0,
             floor,
             max,
             start,
@@ -146,10 +156,10 @@ impl DelayTarget {
     }
 
     /// What was overtaken holds up what follows, as with frames of video that others are predicted from: it costs what
-    /// packets in order do. Audio goes on without it, so that it costs no more than 20 ms.
+    /// packets in order do. Audio goes on without it, so that it costs no more than its length.
     #[must_use]
     pub fn holding_up(mut self) -> Self {
-        self.alone = self.worst;
+        (self.alone, self.holding) = (self.worst, true);
         self
     }
 
@@ -161,6 +171,7 @@ impl DelayTarget {
             None => (true, false),
         };
         self.move_on(arrived, paused);
+        self.hear(media.saturating_sub(self.newest));
         self.newest = self.newest.max(media);
         let transit = arrived.saturating_sub(media);
         let place = self.slot(self.interval);
@@ -217,6 +228,17 @@ impl DelayTarget {
         self.least
     }
 
+    /// Learns from how much later than the newest a packet is in RTP time.
+    fn hear(&mut self, step: i64) {
+        if (1..=MAX_PACKET).contains(&step) {
+            self.step = Some(self.step.map_or(step, |least| least.min(step)));
+            self.heard = self.heard.saturating_add(step);
+        } else if step > MAX_PACKET {
+            // After a pause, or in one: a packet alone.
+            self.heard = self.heard.saturating_add(SLICE);
+        }
+    }
+
     /// Puts a delay among the last ones.
     fn succeed(&mut self, media: i64, delay: i64) {
         let since = media.saturating_sub(self.slice);
@@ -243,6 +265,12 @@ impl DelayTarget {
         let passed = interval - self.interval;
         if passed <= 0 {
             return;
+        }
+        let heard = std::mem::take(&mut self.heard) / (INTERVAL / 100);
+        self.slow.hear(heard);
+        self.fast.hear(heard);
+        if let Some(step) = self.step.take().filter(|_| !self.holding) {
+            self.alone = self.worst.min(step);
         }
         let peak = self.peak.take();
         if let Some(peak) = peak {

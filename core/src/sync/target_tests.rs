@@ -89,6 +89,39 @@ fn a_packet_overtaken_now_and_then_is_left_to_concealment() {
 }
 
 #[test]
+fn a_packet_overtaken_costs_its_length() {
+    // One of ten is overtaken by the next one: without more delay a tenth of the audio is late.
+    for length in [10, 20, 60, 120] {
+        let mut target = target(&PlayoutTuning::rtcmesh());
+        let frame = length * MS;
+        for n in 1..2_000 {
+            match n % 10 {
+                0 => target.observe((n + 1) * frame, (n + 1) * frame),
+                1 => target.observe(n * frame + MS, (n - 1) * frame),
+                _ => target.observe(n * frame, n * frame),
+            }
+        }
+        assert!(target.target() >= frame, "{length} ms: {}", target.target());
+    }
+}
+
+#[test]
+fn silence_unlearns_nothing() {
+    for tuning in [PlayoutTuning::rtcmesh(), PlayoutTuning::safe()] {
+        let mut target = target(&tuning);
+        let learnt =
+            feed(&mut target, 0, (0..6_000).map(|n| if n % 50 == 7 { 100 * MS } else { 0 }));
+        assert!(learnt >= 100 * MS, "{learnt}");
+        // Descriptions of silence, each 400 ms (RFC 3389), for a minute.
+        for n in 0..150 {
+            let media = 6_000 * FRAME + n * 400 * MS;
+            target.observe(media, media);
+        }
+        assert!(target.target() >= 90 * MS, "{}", target.target());
+    }
+}
+
+#[test]
 fn a_line_that_was_bad_for_minutes_is_believed_to_be_good_again() {
     for (tuning, seconds) in [(PlayoutTuning::rtcmesh(), 25), (PlayoutTuning::safe(), 80)] {
         let mut target = target(&tuning);

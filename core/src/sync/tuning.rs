@@ -39,9 +39,6 @@ pub struct PlayoutTuning {
     pub hurry_above: Duration,
     /// What is missing is skipped instead of concealed where the delay is so far above the target even without it.
     pub skip_above: Duration,
-    /// And where the delay is then below the target by so much at most, and by no more than half of it. Instead of making
-    /// something up, playout slows down behind the gap: what comes late costs less time beside what the network lost.
-    pub skip_below: Duration,
     /// Before it runs dry playout slows down, if so much is enough to get over the next time that it is
     /// asked. Zero: never.
     pub brink: Duration,
@@ -52,8 +49,7 @@ pub struct PlayoutTuning {
 
 saved!(struct PlayoutTuning {
     loss_price, worst, memory, recent, recent_weight, floor, grow_below, shrink_above,
-    trim_below, keep_below, hurry_above, skip_above, skip_below, brink,
-    brink_share,
+    trim_below, keep_below, hurry_above, skip_above, brink, brink_share,
 });
 
 impl PlayoutTuning {
@@ -72,7 +68,6 @@ impl PlayoutTuning {
             keep_below: Duration::from_millis(16),
             hurry_above: Duration::from_millis(40),
             skip_above: Duration::ZERO,
-            skip_below: Duration::ZERO,
             brink: Duration::from_millis(15),
             brink_share: 0.5,
         }
@@ -87,7 +82,6 @@ impl PlayoutTuning {
             recent: Duration::from_secs(8),
             recent_weight: 0.2,
             grow_below: Duration::from_millis(5),
-            skip_below: Duration::from_millis(20),
             brink_share: 0.3,
             ..Self::rtcmesh()
         }
