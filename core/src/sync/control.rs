@@ -91,8 +91,7 @@ pub struct Control {
 }
 
 saved!(struct Control {
-    grow_below, shrink_above, trim_below, keep_below, hurry_above, skip_above,
-    brink,
+    grow_below, shrink_above, trim_below, keep_below, hurry_above, skip_above, brink,
 });
 
 impl Control {

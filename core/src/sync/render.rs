@@ -572,3 +572,7 @@ fn ticks(nanos: i64) -> usize {
 #[cfg(test)]
 #[path = "render_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "render_state_tests.rs"]
+mod state_tests;

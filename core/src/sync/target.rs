@@ -99,9 +99,9 @@ pub struct DelayTarget {
 }
 
 saved!(struct DelayTarget {
-    price, recent_price, worst, alone, holding, step, heard, floor, max, start, slow, fast, fastest, intervals, least,
-    origin, interval, peak, peaks, watch, newest, watched, target, usual, usual_share, last,
-    next, slice,
+    price, recent_price, worst, alone, holding, step, heard, floor, max, start, slow, fast,
+    fastest, intervals, least, origin, interval, peak, peaks, watch, newest, watched, target,
+    usual, usual_share, last, next, slice,
 });
 
 impl DelayTarget {

@@ -219,19 +219,25 @@ impl<T: Save, E: Save> Save for Result<T, E> {
     }
 }
 
-impl<T: Save> Save for Box<T> {
-    fn layout(layout: &mut Layout) {
-        layout.of::<T>();
-    }
+macro_rules! pointers {
+    ($($this:ident)+) => {$(
+        impl<T: Save> Save for $this<T> {
+            fn layout(layout: &mut Layout) {
+                layout.of::<T>();
+            }
 
-    fn save(&self, to: &mut Writer) {
-        (**self).save(to);
-    }
+            fn save(&self, to: &mut Writer) {
+                (**self).save(to);
+            }
 
-    fn load(from: &mut Reader<'_>) -> Result<Self, Unreadable> {
-        T::load(from).map(Self::new)
-    }
+            fn load(from: &mut Reader<'_>) -> Result<Self, Unreadable> {
+                T::load(from).map(Self::new)
+            }
+        }
+    )+};
 }
+
+pointers!(Box Arc);
 
 impl Save for () {
     fn layout(layout: &mut Layout) {
@@ -360,34 +366,6 @@ impl Save for Map<String, Value> {
         from.deeper(|from| {
             (0..count).map(|_| Ok((String::load(from)?, Value::load(from)?))).collect()
         })
-    }
-}
-
-impl Save for Arc<Map<String, Value>> {
-    fn layout(layout: &mut Layout) {
-        layout.of::<Map<String, Value>>();
-    }
-
-    fn save(&self, to: &mut Writer) {
-        (**self).save(to);
-    }
-
-    fn load(from: &mut Reader<'_>) -> Result<Self, Unreadable> {
-        Map::load(from).map(Self::new)
-    }
-}
-
-impl Save for Arc<String> {
-    fn layout(layout: &mut Layout) {
-        layout.of::<String>();
-    }
-
-    fn save(&self, to: &mut Writer) {
-        (**self).save(to);
-    }
-
-    fn load(from: &mut Reader<'_>) -> Result<Self, Unreadable> {
-        String::load(from).map(Self::new)
     }
 }
 
